@@ -102,12 +102,17 @@ def count_pairs(schema: AttributeSchema, tasks: Iterable[AnnotatedTask]) -> dict
     """Compare the annotators of each task in pairs, by attribute; "cannot tell" does not count."""
     counts = {name: AnnotationPairs() for name in schema.names}
     for task in tasks:
-        for first, second in combinations(task.annotations.values(), 2):
-            for name in first.keys() & second.keys():
-                if CANNOT_TELL not in (first[name], second[name]):
-                    counts[name].pairs += 1
-                    counts[name].differ += first[name] != second[name]
+        add_pairs(counts, task)
     return counts
+
+
+def add_pairs(counts: Mapping[str, AnnotationPairs], task: AnnotatedTask) -> None:
+    """Add the pairs of annotations of one task to `counts`."""
+    for first, second in combinations(task.annotations.values(), 2):
+        for name in first.keys() & second.keys():
+            if CANNOT_TELL not in (first[name], second[name]):
+                counts[name].pairs += 1
+                counts[name].differ += first[name] != second[name]
 
 
 def estimate_annotator_error(schema: AttributeSchema, counts: Mapping[str, AnnotationPairs]) -> AnnotatorError:

@@ -11,13 +11,10 @@ from vestigo.review.estimates.shares import ShareEstimate
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusionCell:
-    """Annotated tasks and crops of one predicted value and one label.
+    """Annotated tasks and crops of one predicted value and one label."""
 
-    Attributes:
-        share: Share of the labelled crops with this prediction whose true value is the label, corrected for annotator
-            error; None if no such crop is annotated.
-    """
-
+    # Share of the labelled crops with this prediction whose true value is the label, corrected for annotator error;
+    # None if no such crop is annotated.
     share: ShareEstimate | None
     tasks: int
     crops: int
@@ -25,18 +22,13 @@ class ConfusionCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Confusion of an attribute with k values.
+    """Confusion of an attribute with k values."""
 
-    Attributes:
-        values: The k values.
-        cells: k predicted values x k labels. The shares of a row sum to 1, apart from what is limited to 0; the
-            diagonal is the precision of each value.
-        cannot_tell: k predicted values: crops with the label "cannot tell", which are in no share.
-    """
-
-    values: tuple[str, ...]
+    values: tuple[str, ...]  # the k values
+    # k predicted values x k labels. The shares of a row sum to 1, apart from what is limited to 0; the diagonal is the
+    # precision of each value.
     cells: tuple[tuple[ConfusionCell, ...], ...]
-    cannot_tell: tuple[ConfusionCell, ...]
+    cannot_tell: tuple[ConfusionCell, ...]  # k predicted values: crops labelled "cannot tell", which are in no share
 
 
 def estimate_confusion(crops: AnnotatedCrops, attribute: str, *, confidence: float = 0.0) -> Confusion:
@@ -45,17 +37,19 @@ def estimate_confusion(crops: AnnotatedCrops, attribute: str, *, confidence: flo
     values = crops.schema[attribute].values
     confusion = crops.annotator_confusion(position)
     labelled = crops.answer[:, position] >= 0
-    cells, cannot_tell = [], []
-    for predicted in range(len(values)):
+
+    def cell(predicted: int, label: int) -> ConfusionCell:
+        rows = cell_rows(crops, attribute, predicted, label, confidence=confidence)
         counted = labelled & _is_predicted(crops, position, predicted, confidence)
-        row = []
-        for label in range(len(values)):
-            rows = cell_rows(crops, attribute, predicted, label, confidence=confidence)
-            row.append(_make_cell(crops, rows, confusion.correct(share_of(crops, rows, counted))))
-        cells.append(tuple(row))
-        rows = cell_rows(crops, attribute, predicted, UNDECIDABLE, confidence=confidence)
-        cannot_tell.append(_make_cell(crops, rows, None))
-    return Confusion(values=values, cells=tuple(cells), cannot_tell=tuple(cannot_tell))
+        share = None if label == UNDECIDABLE else confusion.correct(share_of(crops, rows, counted))
+        return ConfusionCell(share=share, tasks=len(np.unique(crops.task[rows])), crops=int(rows.sum()))
+
+    classes = range(len(values))
+    return Confusion(
+        values=values,
+        cells=tuple(tuple(cell(predicted, label) for label in classes) for predicted in classes),
+        cannot_tell=tuple(cell(predicted, UNDECIDABLE) for predicted in classes),
+    )
 
 
 def cell_rows(
@@ -70,7 +64,3 @@ def cell_rows(
 def _is_predicted(crops: AnnotatedCrops, position: int, predicted: int, confidence: float) -> NDArray[np.bool_]:
     same: NDArray[np.bool_] = crops.predicted[:, position] == predicted
     return same & (crops.confidence[:, position] >= confidence)
-
-
-def _make_cell(crops: AnnotatedCrops, rows: NDArray[np.bool_], share: ShareEstimate | None) -> ConfusionCell:
-    return ConfusionCell(share=share, tasks=len(np.unique(crops.task[rows])), crops=int(rows.sum()))

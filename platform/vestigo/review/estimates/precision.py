@@ -33,45 +33,26 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnnotatedCrops:
-    """R crops of T annotated tasks, with n attributes.
-
-    Attributes:
-        schema: The attributes.
-        probability: (T,) float64, probability that each task is annotated (`combine_rounds`).
-        task: (R,) int64, position of each crop's task among the T tasks.
-        predicted: (R, n) int64, class that the model predicts.
-        confidence: (R, n) float, its probability.
-        answer: (R, n) int64, class of the label, `NO_LABEL` or `UNDECIDABLE`.
-        camera: (R,) str.
-        time: (R,) datetime64, NaT where unknown.
-        margins: (R, n) int64, votes of each label minus all other votes; None if every label has one annotator.
-        error: The annotator error.
-    """
+    """R crops of T annotated tasks, with n attributes."""
 
     schema: AttributeSchema
-    probability: NDArray[np.float64]
-    task: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    confidence: NDArray[np.floating]
-    answer: NDArray[np.int64]
-    camera: NDArray[np.str_]
-    time: NDArray[np.datetime64]
-    margins: NDArray[np.int64] | None = None
+    probability: NDArray[np.float64]  # (T,) float64, probability that each task is annotated (`combine_rounds`)
+    task: NDArray[np.int64]  # (R,) int64, position of each crop's task among the T tasks
+    predicted: NDArray[np.int64]  # (R, n) int64, class that the model predicts
+    confidence: NDArray[np.floating]  # (R, n) float, its probability
+    answer: NDArray[np.int64]  # (R, n) int64, class of the label, `NO_LABEL` or `UNDECIDABLE`
+    camera: NDArray[np.str_]  # (R,) str
+    time: NDArray[np.datetime64]  # (R,) datetime64, NaT where unknown
+    margins: NDArray[np.int64] | None = None  # (R, n) int64, votes of each label minus all others; None: one annotator
     error: AnnotatorError = NO_ERROR
 
     def __post_init__(self) -> None:
         """Check the shapes."""
-        crops, table = (len(self.task),), (len(self.task), len(self.schema))
-        shapes = {
-            "predicted": (self.predicted.shape, table),
-            "confidence": (self.confidence.shape, table),
-            "answer": (self.answer.shape, table),
-            "margins": (table if self.margins is None else self.margins.shape, table),
-            "camera": (self.camera.shape, crops),
-            "time": (self.time.shape, crops),
-        }
-        if odd := [f"{name} is {shape}, not {wanted}" for name, (shape, wanted) in shapes.items() if shape != wanted]:
-            raise ValueError(f"reviewed crops: {', '.join(odd)}")
+        table = (len(self.task), len(self.schema))
+        for name in ("predicted", "confidence", "answer", "margins", "camera", "time"):
+            array, wanted = getattr(self, name), table[:1] if name in ("camera", "time") else table
+            if array is not None and array.shape != wanted:
+                raise ValueError(f"reviewed crops: {name} is {array.shape}, not {wanted}")
 
     def __getitem__(self, rows: Flags) -> AnnotatedCrops:
         """Select crops; the tasks stay."""
@@ -96,23 +77,14 @@ class ValuePrecision:
 
 @dataclass(frozen=True, kw_only=True)
 class AttributePrecision:
-    """Accuracy of one attribute; confident predictions are those with at least the chosen confidence.
+    """Accuracy of one attribute; confident predictions are those with at least the chosen confidence."""
 
-    Attributes:
-        accuracy: Share of correct predictions among the confident ones; None if none is annotated.
-        values: Precision and recall by value; other predictions count as no value.
-        coverage: Share of crops with a confident prediction; None without crops.
-        cannot_tell: Number of tasks with the label "cannot tell".
-        decidable: Share of annotated crops with another label; None without annotations.
-        more_reviews: Tasks that are needed for an accuracy of about +- 3 %.
-    """
-
-    accuracy: ShareEstimate | None
-    values: Mapping[str, ValuePrecision]
-    coverage: float | None
-    cannot_tell: int
-    decidable: float | None
-    more_reviews: int | None
+    accuracy: ShareEstimate | None  # share of correct predictions among the confident ones; None if none is annotated
+    values: Mapping[str, ValuePrecision]  # precision and recall by value; other predictions count as no value
+    coverage: float | None  # share of crops with a confident prediction; None without crops
+    cannot_tell: int  # number of tasks with the label "cannot tell"
+    decidable: float | None  # share of annotated crops with another label; None without annotations
+    more_reviews: int | None  # tasks that are needed for an accuracy of about +- 3 %
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, fractions of 1; `reviewed` counts tasks."""

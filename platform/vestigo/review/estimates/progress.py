@@ -1,13 +1,13 @@
 """Progress of a project: counts of annotations, corrections and conflicts."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from vestigo.review.estimates.annotator_error import AnnotationPairs, count_pairs, estimate_annotator_error
-from vestigo.review.labels.agreement import CANNOT_TELL, AnnotatedTask, Conflict, annotated_tasks
+from vestigo.review.estimates.annotator_error import AnnotationPairs, add_pairs, count_pairs, estimate_annotator_error
+from vestigo.review.labels.agreement import CANNOT_TELL, Conflict, annotated_tasks
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelTask
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -18,26 +18,17 @@ MAX_CONFLICTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewProgress:
-    """Progress of a project, from one pass over its tasks.
-
-    Attributes:
-        answered, corrected, cannot_tell: By attribute the number of labels, of labels that differ from the prediction,
-            and of labels "cannot tell".
-        annotators: Annotator to number of tasks, most first.
-        pairs: Pairs of annotations by attribute.
-        conflicts: The first `MAX_CONFLICTS` conflicts with their tasks; `conflict_count` is the number of all.
-        days: Day (UTC) of a task's newest annotation to number of tasks.
-    """
+    """Progress of a project, from one pass over its tasks."""
 
     schema: AttributeSchema
-    answered: Mapping[str, int]
-    corrected: Mapping[str, int]
-    cannot_tell: Mapping[str, int]
-    annotators: Mapping[str, int]
-    pairs: Mapping[str, AnnotationPairs]
-    conflicts: tuple[tuple[LabelTask, Conflict], ...]
-    conflict_count: int
-    days: Mapping[date, int]
+    answered: Mapping[str, int]  # attribute to number of labels
+    corrected: Mapping[str, int]  # attribute to number of labels that differ from the prediction
+    cannot_tell: Mapping[str, int]  # attribute to number of labels "cannot tell"
+    annotators: Mapping[str, int]  # annotator to number of tasks, most first
+    pairs: Mapping[str, AnnotationPairs]  # pairs of annotations by attribute
+    conflicts: tuple[tuple[LabelTask, Conflict], ...]  # the first `MAX_CONFLICTS` with their tasks
+    conflict_count: int  # number of all conflicts
+    days: Mapping[date, int]  # day (UTC) of a task's newest annotation to number of tasks
 
 
 def review_progress(store: Store, name: str) -> ReviewProgress:
@@ -46,24 +37,19 @@ def review_progress(store: Store, name: str) -> ReviewProgress:
     counters: list[Counter[str]] = [Counter() for _ in range(4)]
     answered, corrected, cannot_tell, annotators = counters
     days: Counter[date] = Counter()
+    pairs = count_pairs(schema, ())
     conflicts: list[tuple[LabelTask, Conflict]] = []
     conflict_count = 0
-
-    def count_tasks() -> Iterator[AnnotatedTask]:
-        nonlocal conflict_count
-        for task in annotated_tasks(store, name):
-            labels, disputed = task.consensus.labels, task.consensus.conflicts
-            annotators.update(task.annotations.keys())
-            answered.update(labels.keys())
-            cannot_tell.update(attribute for attribute, label in labels.items() if label == CANNOT_TELL)
-            corrected.update(task.corrections(schema).keys())
-            days[task.updated.date()] += 1
-            conflict_count += len(disputed)
-            conflicts.extend((task.task, conflict) for conflict in disputed[: MAX_CONFLICTS - len(conflicts)])
-            yield task
-
-    # First: it goes through the tasks.
-    pairs = count_pairs(schema, count_tasks())
+    for task in annotated_tasks(store, name):
+        labels, disputed = task.consensus.labels, task.consensus.conflicts
+        add_pairs(pairs, task)
+        annotators.update(task.annotations.keys())
+        answered.update(labels.keys())
+        cannot_tell.update(attribute for attribute, label in labels.items() if label == CANNOT_TELL)
+        corrected.update(task.corrections(schema).keys())
+        days[task.updated.date()] += 1
+        conflict_count += len(disputed)
+        conflicts.extend((task.task, conflict) for conflict in disputed[: MAX_CONFLICTS - len(conflicts)])
     return ReviewProgress(
         schema=schema,
         answered=answered,

@@ -28,21 +28,14 @@ ReadCrops = Callable[[Collection[str], Sequence[str]], Iterable[pa.RecordBatch]]
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewSample:
-    """Annotated crops of a model.
+    """Annotated crops of a model."""
 
-    Attributes:
-        reviewed: R crops of T sampled and annotated tasks, without imports and corrections.
-        crops: (R,) str, their ids.
-        tasks: The T tasks; of several projects with a task for the same crops, that of the first.
-        missing: Number of annotated tasks without a crop of this model.
-        learnt: Number of annotated tasks that do not count because the model learnt from labels and their identity
-            can be in the training data (`vestigo.promotion.splits`).
-    """
-
-    reviewed: AnnotatedCrops
-    crops: NDArray[np.str_]
-    tasks: tuple[LabelTask, ...]
-    missing: int
+    reviewed: AnnotatedCrops  # R crops of T sampled and annotated tasks, without imports and corrections
+    crops: NDArray[np.str_]  # (R,) str, their ids
+    tasks: tuple[LabelTask, ...]  # the T tasks; of several projects with a task for the same crops, that of the first
+    missing: int  # number of annotated tasks without a crop of this model
+    # Number of annotated tasks that do not count because the model learnt from labels and their identity can be in the
+    # training data (`vestigo.promotion.splits`).
     learnt: int
 
 
@@ -91,15 +84,17 @@ def read_review_sample(
         for key in keys
     ]
     positions = {crop: place for place, key in enumerate(keys) for crop in tasks[key][0].task.crops}
-    crop_rows = (read_crops or partial(store.crops.select, model=model.digest))(positions, COLUMNS)
-    reviewed, ids = _annotated_crops(crop_rows, schema, positions, consensus, 1 - missed, error)
-    if not len(reviewed.task):
+    found = (read_crops or partial(store.crops.select, model=model.digest))(positions, COLUMNS)
+    filled = [batch for batch in found if batch.num_rows]
+    if not filled:
         raise UsageError(
             f"model {model.name} ({model.digest[:12]}) has no crop of the annotated tasks: index the archive with it"
         )
+    crops = pa.Table.from_batches(filled)
+    reviewed = _annotated_crops(crops, schema, positions, consensus, 1 - missed, error)
     return ReviewSample(
         reviewed=reviewed,
-        crops=ids,
+        crops=np.array(crops["crop_id"].to_pylist(), dtype=np.str_),
         tasks=tuple(tasks[key][0].task for key in keys),
         missing=len(keys) - len(np.unique(reviewed.task)),
         learnt=count - len(keys),
@@ -140,39 +135,31 @@ def _annotation_probabilities(store: Store, project: str, keys: Collection[str])
 
 
 def _annotated_crops(
-    batches: Iterable[pa.RecordBatch],
+    crops: pa.Table,
     schema: AttributeSchema,
     positions: Mapping[str, int],
     consensus: Sequence[Consensus],
     probability: NDArray[np.float64],
     error: AnnotatorError,
-) -> tuple[AnnotatedCrops, NDArray[np.str_]]:
-    """Return the crops of `batches` with the labels of their tasks, and their ids."""
+) -> AnnotatedCrops:
+    """Return crops (`COLUMNS`) with the labels of their tasks."""
     labels = np.array([[_class_of(schema, name, task) for name in schema.names] for task in consensus], dtype=np.int64)
     margins = np.array([[task.margins.get(name, 0) for name in schema.names] for task in consensus], dtype=np.int64)
-    ids: list[str] = []
-    cameras, times, tables = [], [], []
-    for batch in batches:
-        ids += batch.column("crop_id").to_pylist()
-        cameras += batch.column("camera").to_pylist()
-        times.append(batch.column("time").to_numpy(zero_copy_only=False).astype("datetime64[us]"))
-        tables.append(matrix(batch.column("attributes")).reshape(batch.num_rows, schema.classes))
-    task = np.array([positions[crop] for crop in ids], dtype=np.int64)
-    shares = np.concatenate(tables) if tables else np.zeros((0, schema.classes), np.float32)
+    task = np.array([positions[crop] for crop in crops["crop_id"].to_pylist()], dtype=np.int64)
+    shares = matrix(crops["attributes"].combine_chunks())
     groups = [shares[:, schema.slice(name)] for name in schema.names]
-    crops = AnnotatedCrops(
+    return AnnotatedCrops(
         schema=schema,
         probability=probability,
         task=task,
         predicted=np.stack([group.argmax(axis=1) for group in groups], axis=1),
         confidence=np.stack([group.max(axis=1) for group in groups], axis=1),
         answer=labels[task],
-        camera=np.array(cameras, dtype=np.str_),
-        time=np.concatenate(times) if times else np.zeros(0, "datetime64[us]"),
+        camera=np.array(crops["camera"].to_pylist(), dtype=np.str_),
+        time=crops["time"].to_numpy().astype("datetime64[us]"),
         margins=margins[task],
         error=error,
     )
-    return crops, np.array(ids, dtype=np.str_)
 
 
 def _class_of(schema: AttributeSchema, name: str, consensus: Consensus) -> int:

@@ -8,29 +8,26 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 Floats = NDArray[np.float64]
-LEVEL = 0.95
+TAIL = 0.975
+"""Quantile at which a two-sided interval of 95 % ends."""
+HALF_WIDTH = 0.03
+"""Half of the width of an interval that is narrow enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShareEstimate:
-    """A share as a fraction of 1 with its interval `low` to `high`.
-
-    Attributes:
-        reviewed: Number of annotated tasks.
-        effective: Number of tasks of a simple random sample with the same variance. It exceeds `reviewed` where the
-            crops of a task differ.
-    """
+    """A share as a fraction of 1 with its 95 % interval `low` to `high`."""
 
     value: float
     low: float
     high: float
-    reviewed: int
+    reviewed: int  # number of annotated tasks
+    # Number of tasks of a simple random sample with the same variance. It exceeds `reviewed` where the crops of a task
+    # differ.
     effective: float
 
 
-def estimate_share(
-    correct: Floats, counted: Floats, probabilities: Floats, *, level: float = LEVEL
-) -> ShareEstimate | None:
+def estimate_share(correct: Floats, counted: Floats, probabilities: Floats) -> ShareEstimate | None:
     """Estimate the share of correct crops among the counted crops of all tasks, from n annotated tasks.
 
     Hájek's ratio estimator and variance (Tillé, 2006, section 7.5) with Wilson's interval and an effective sample size
@@ -40,7 +37,6 @@ def estimate_share(
         correct: (n,), number of correct crops of each task.
         counted: (n,), number of crops of each task that count.
         probabilities: (n,) inclusion probabilities; the share is exact if all are 1.
-        level: Coverage of the interval.
 
     Returns:
         The estimate, or None if nothing counts.
@@ -56,24 +52,24 @@ def estimate_share(
         return None
     value = float((weights * correct).sum()) / total
     reviewed = int((counted > 0).sum())
-    variance = _variance(weights * (correct - value * counted), probabilities) / total**2
     if (probabilities == 1).all():
         return ShareEstimate(value=value, low=value, high=value, reviewed=reviewed, effective=float(reviewed))
+    variance = _variance(weights * (correct - value * counted), probabilities) / total**2
     effective = _kish_count(weights * counted)
     if variance > 0 and 0 < value < 1:
         rarer = min(_kish_count(weights[correct < counted]), _kish_count(weights[correct > 0]))
         crops = float(counted.sum()) * effective / reviewed
-        effective = _limit_effective(value * (1 - value) / variance, effective, crops, rarer, level)
-    low, high = _wilson(value, effective, _quantile(level, min(effective, reviewed)))
+        effective = _limit_effective(value * (1 - value) / variance, effective, crops, rarer)
+    low, high = _wilson(value, effective, float(stdtrit(max(1.0, min(effective, reviewed) - 1), TAIL)))
     return ShareEstimate(value=value, low=low, high=high, reviewed=reviewed, effective=effective)
 
 
-def reviews_needed(estimate: ShareEstimate, half_width: float = 0.03, *, level: float = LEVEL) -> int:
-    """Estimate how many more tasks of the same sampling bring the interval to about +- `half_width`."""
-    if (estimate.high - estimate.low) / 2 <= half_width:
+def reviews_needed(estimate: ShareEstimate) -> int:
+    """Estimate how many more tasks of the same sampling bring the interval to about +- `HALF_WIDTH`."""
+    if (estimate.high - estimate.low) / 2 <= HALF_WIDTH:
         return 0
-    spread = max(estimate.value * (1 - estimate.value), half_width * (1 - half_width))
-    needed = float(ndtri((1 + level) / 2)) ** 2 * spread / half_width**2
+    spread = max(estimate.value * (1 - estimate.value), HALF_WIDTH * (1 - HALF_WIDTH))
+    needed = float(ndtri(TAIL)) ** 2 * spread / HALF_WIDTH**2
     return max(1, ceil(needed * estimate.reviewed / estimate.effective) - estimate.reviewed)
 
 
@@ -92,7 +88,7 @@ def _kish_count(weights: Floats) -> float:
     return float(weights.sum()) ** 2 / float((weights**2).sum()) if len(weights) else 0.0
 
 
-def _limit_effective(effective: float, tasks: float, crops: float, rarer: float, level: float) -> float:
+def _limit_effective(effective: float, tasks: float, crops: float, rarer: float) -> float:
     """Limit the effective sample size of a variance to how reliable the variance is.
 
     A size up to the number of `tasks` is accepted. A larger one comes from tasks whose crops differ, or from errors
@@ -100,13 +96,8 @@ def _limit_effective(effective: float, tasks: float, crops: float, rarer: float,
     it is reduced by Student's t and limited to the number of `crops`. All counts are Kish's. Half a degree of freedom
     for each task was determined by simulation (`benchmarks/review.md`).
     """
-    tail = (1 + level) / 2
-    reduced = effective * float(ndtri(tail) / stdtrit((rarer - 1) / 2, tail)) ** 2 if rarer >= 1.5 else 0.0
+    reduced = effective * float(ndtri(TAIL) / stdtrit((rarer - 1) / 2, TAIL)) ** 2 if rarer >= 1.5 else 0.0
     return max(min(effective, tasks), min(reduced, crops))
-
-
-def _quantile(level: float, effective: float) -> float:
-    return float(stdtrit(max(1.0, effective - 1), (1 + level) / 2))
 
 
 def _wilson(value: float, count: float, z: float) -> tuple[float, float]:

@@ -25,11 +25,7 @@ def threshold_curve(
     """Estimate the accuracy of an attribute, or with `value` the precision of a value, at ascending `thresholds`.
 
     Each point equals the result of `estimate_precision` with its threshold. Crops are added in order of descending
-    confidence, so that each is read once.
-
-    Raises:
-        ConfigError: If the attribute is unknown.
-        ValueError: If the attribute does not have the value.
+    confidence, so that each is read once. An unknown attribute is a ConfigError, an unknown value a ValueError.
     """
     position = crops.schema.index(attribute)
     predicted, label = crops.predicted[:, position], crops.answer[:, position]

@@ -27,8 +27,7 @@ MIN_VERSION = Version("1.22")
 """The first version that lists tasks without their data."""
 URL_VARIABLE = "LABEL_STUDIO_URL"
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"
-PATIENCE = 60.0
-"""Seconds for which a failed request is repeated."""
+PATIENCE = 60.0  # seconds for which a failed request is repeated
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_WAIT = 8.0
@@ -73,10 +72,8 @@ def read_token(file: Path | None) -> str:
 class LabelStudioClient:
     """An open connection. Neither it nor its errors show the token.
 
-    Attributes:
-        url: Address of the server, without credentials.
-        sdk: The client of Label Studio's own library; its calls are made through `call`.
-        http: For files that the server serves.
+    `sdk` is the client of Label Studio's own library, whose calls are made through `call`; `http` is for files that the
+    server serves.
     """
 
     sdk: LabelStudio
@@ -127,17 +124,10 @@ class LabelStudioClient:
         return self.call(lambda: self.http.get(f"{self.url}{path}", headers=self.sdk._client_wrapper.get_headers()))
 
     def call_once(self, request: Callable[[], T]) -> T:
-        """Make a request once.
-
-        Raises:
-            TransientError: If a retry can succeed.
-            NotFoundError: If the response is 404.
-            ConfigError: If a retry cannot succeed.
-        """
-        response: T | None = None
-        error: VestigoError | None = None
+        """Make a request once; raise TransientError if a retry can succeed, NotFoundError for 404, else ConfigError."""
+        error: VestigoError
         try:
-            response = request()
+            return request()
         except httpx.HTTPError as failure:
             error = TransientError(f"{type(failure).__name__}: {self._shorten(str(failure))}")
         except ApiError as failure:
@@ -145,34 +135,29 @@ class LabelStudioClient:
         except (ParsingError, JSONDecodeError):
             error = self._not_label_studio()
         # Raised here so that the other error, which holds the request and its headers, is not chained to it.
-        if error is not None:
-            raise error
-        return response  # type: ignore[return-value]
+        raise error
 
     def call(self, request: Callable[[], T]) -> T:
         """Make a request and repeat it on transient errors, with growing waits.
 
-        `request` may itself call this method, for example to find out what an earlier attempt did.
-
-        Raises:
-            NotFoundError: If the response is 404.
-            ConfigError: If a retry cannot succeed.
-            WorkError: If the patience is over.
+        `request` may itself call this method, for example to find out what an earlier attempt did. Exceptions are those
+        of `call_once`, and WorkError when the patience is over.
         """
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
             wait=wait_exponential(multiplier=0.25, max=MAX_WAIT) + wait_random(0, 0.25),
             stop=stop_after_delay(self._patience),
             before_sleep=self._log_retry,
-            retry_error_callback=_last_error,
+            reraise=True,
         )
-        result: TransientError | T = retrying(self.call_once, request)
-        if isinstance(result, TransientError):
+        try:
+            result: T = retrying(self.call_once, request)
+            return result
+        except TransientError as error:
             raise WorkError(
-                f"server {self.url} does not answer ({result}), tried for {self._patience:g} seconds; "
+                f"server {self.url} does not answer ({error}), tried for {self._patience:g} seconds; "
                 "what was sent is kept, the same command goes on"
-            )
-        return result
+            ) from None
 
     def _check_server(self) -> None:
         try:
@@ -199,7 +184,7 @@ class LabelStudioClient:
         self.call(self.sdk.users.whoami)
 
     def _log_retry(self, state: RetryCallState) -> None:
-        log.info("server %s: %s; trying again", self.url, _last_error(state))
+        log.info("server %s: %s; trying again", self.url, state.outcome and state.outcome.exception())
 
     def _translate(self, status: int | None, body: Any) -> VestigoError:
         """Return the error for an HTTP status."""
@@ -234,10 +219,6 @@ class LabelStudioClient:
         """Return the beginning of a foreign text in one line and without the token."""
         line = " ".join(text.replace(self._token, "***").split())
         return line if len(line) <= MAX_DETAIL else f"{line[:MAX_DETAIL]}..."
-
-
-def _last_error(state: RetryCallState) -> Any:
-    return None if state.outcome is None else state.outcome.exception()
 
 
 def _detail(body: Any) -> str:

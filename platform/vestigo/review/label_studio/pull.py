@@ -19,25 +19,15 @@ ON_SERVER = frozenset({"drawn", "pushed", "deleted"})
 
 @dataclass
 class PullResult:
-    """Result of a pull.
+    """Result of a pull; `skipped` and `conflicts` have a line for each."""
 
-    Attributes:
-        tasks: Of the project on the server.
-        reviewed: Tasks with an annotation.
-        pulled: Annotations that are new, changed or deleted since the last pull.
-        deleted: Tasks that were deleted on the server since the last pull, with their annotations.
-        skipped: One line for each annotation that does not fit the form: the store does not have it.
-        corrections: Labels of all tasks that differ from the prediction.
-        conflicts: One line for each attribute of a task on which its annotators do not agree.
-    """
-
-    tasks: int = 0
-    reviewed: int = 0
-    pulled: int = 0
-    deleted: int = 0
-    skipped: list[str] = field(default_factory=list)
-    corrections: int = 0
-    conflicts: list[str] = field(default_factory=list)
+    tasks: int = 0  # on the server
+    reviewed: int = 0  # tasks with an annotation
+    pulled: int = 0  # annotations that are new, changed or deleted since the last pull
+    deleted: int = 0  # tasks that were deleted on the server since the last pull, with their annotations
+    skipped: list[str] = field(default_factory=list)  # annotations that do not fit the form: the store has none of them
+    corrections: int = 0  # labels of all tasks that differ from the prediction
+    conflicts: list[str] = field(default_factory=list)  # attributes of tasks on which annotators do not agree
 
 
 def pull(

@@ -34,26 +34,19 @@ class PushResult:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPushResult:
-    """Result of `push_batch`, the keys of `vestigo label push --json`.
-
-    Attributes:
-        batch: The batch that is now being annotated; None if no task was left to sample.
-        drawn: Whether this command sampled it.
-        tasks, created, on_server: Tasks of the batch, those that this command created, and all on the server.
-        population, thinned: Tasks that could be sampled, and their share of the archive's tasks.
-    """
+    """Result of `push_batch`, the keys of `vestigo label push --json`."""
 
     project: str
     project_id: int | None
     server: str
-    batch: int | None
-    drawn: bool
+    batch: int | None  # the batch that is now being annotated; None if no task was left to sample
+    drawn: bool  # whether this command sampled it
     strategy: str
     tasks: int
     created: int
     on_server: int
-    population: int
-    thinned: float
+    population: int  # tasks that could be sampled
+    thinned: float  # their share of the archive's tasks
 
 
 def push_batch(

@@ -32,23 +32,18 @@ CREATE TABLE expected (key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE INDEX task_key ON task (key);
 CREATE INDEX annotation_task ON annotation (task);
 """
+LISTED = "(SELECT value FROM json_each(?))"
 _USER = re.compile(r"(\S+), \d+$")
 
 
 @dataclass(frozen=True)
 class RemoteTask:
-    """A task on the server.
-
-    Attributes:
-        key: None if Vestigo did not create it.
-        work: Number of annotations and skips.
-        annotations: As the server lists them, without skips.
-    """
+    """A task on the server."""
 
     id: int
-    key: str | None
-    work: int
-    annotations: tuple[Mapping[str, Any], ...] = ()
+    key: str | None  # None if Vestigo did not create it
+    work: int  # number of annotations and skips
+    annotations: tuple[Mapping[str, Any], ...] = ()  # as the server lists them, without skips
 
 
 def list_tasks(
@@ -98,8 +93,7 @@ def create_tasks(
     def wait_until_listed() -> None:
         if len(ids) < len(requests):
             find_created()
-        if len(ids) < len(requests):
-            missing = len(requests) - len(ids)
+        if missing := len(requests) - len(ids):
             raise TransientError(f"{missing} of {len(requests)} accepted tasks are not listed yet")
 
     client.call(send)
@@ -123,11 +117,8 @@ def remove_untouched(client: LabelStudioClient, project: int, ids: Sequence[int]
         ],
     }
     selected: Any = {"all": False, "included": list(ids)}
-    client.call(
-        lambda: client.sdk.actions.create(
-            id="delete_tasks", project=project, filters=untouched, selected_items=selected
-        )
-    )
+    delete = partial(client.sdk.actions.create, id="delete_tasks", project=project)
+    client.call(partial(delete, filters=untouched, selected_items=selected))
 
 
 class TaskListing:
@@ -189,11 +180,9 @@ class TaskListing:
     def annotations(self, keys: Collection[str]) -> dict[str, list[Annotation]]:
         """Return the annotations of the listed tasks by key, in order of ids; an empty list for a task without any."""
         annotations: dict[str, list[Annotation]] = {}
+        columns = "SELECT id, annotator, updated, labels FROM annotation"
         for key, copies in self._copies(keys).items():
-            rows = self._database.execute(
-                f"SELECT id, annotator, updated, labels FROM annotation WHERE task IN ({_marks(copies)}) ORDER BY id",
-                copies,
-            )
+            rows = self._database.execute(f"{columns} WHERE task IN {LISTED} ORDER BY id", [json.dumps(copies)])
             annotations[key] = [
                 Annotation(id_, annotator, datetime.fromisoformat(updated), json.loads(labels))
                 for id_, annotator, updated, labels in rows
@@ -202,8 +191,8 @@ class TaskListing:
 
     def missing(self, keys: Collection[str]) -> set[str]:
         """Return those of `keys` that were expected and are not listed."""
-        expected = f"SELECT key FROM expected WHERE key IN ({_marks(keys)})"
-        return {key for (key,) in self._database.execute(expected, list(keys))} - self.ids(keys).keys()
+        rows = self._database.execute(f"SELECT key FROM expected WHERE key IN {LISTED}", [json.dumps(list(keys))])
+        return {key for (key,) in rows} - self.ids(keys).keys()
 
     def remove_copies(self, client: LabelStudioClient, project: int) -> None:
         """Delete copies without annotations, all but one of each key."""
@@ -219,10 +208,8 @@ class TaskListing:
     def _copies(self, keys: Collection[str]) -> dict[str, list[int]]:
         """Return ids by key; the first is kept: one with work, else the oldest."""
         copies: dict[str, list[int]] = {}
-        rows = self._database.execute(
-            f"SELECT key, id FROM task WHERE key IN ({_marks(keys)}) ORDER BY work = 0, id", list(keys)
-        )
-        for key, id_ in rows:
+        matching = f"SELECT key, id FROM task WHERE key IN {LISTED} ORDER BY work = 0, id"
+        for key, id_ in self._database.execute(matching, [json.dumps(list(keys))]):
             copies.setdefault(key, []).append(id_)
         return copies
 
@@ -275,7 +262,3 @@ def _annotation_rows(
 
 def _filter(name: str, operator: str, kind: str, value: float | bool) -> dict[str, Any]:
     return {"filter": f"filter:tasks:{name}", "operator": operator, "type": kind, "value": value}
-
-
-def _marks(values: Collection[object]) -> str:
-    return ", ".join("?" * len(values))

@@ -29,17 +29,11 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Consensus:
-    """What the annotators of a task agree on.
+    """What the annotators of a task agree on."""
 
-    Attributes:
-        labels: Attribute to the value that more than half of the annotators gave.
-        margins: Attribute to the votes of its label minus all other votes, at least 1.
-        conflicts: Attributes without such a value.
-    """
-
-    labels: Mapping[str, str]
-    margins: Mapping[str, int]
-    conflicts: tuple[Conflict, ...]
+    labels: Mapping[str, str]  # attribute to the value that more than half of the annotators gave
+    margins: Mapping[str, int]  # attribute to the votes of its label minus all other votes, at least 1
+    conflicts: tuple[Conflict, ...]  # attributes without such a value
 
 
 def find_consensus(annotations: Mapping[str, Mapping[str, str]]) -> Consensus:
@@ -63,17 +57,12 @@ def find_consensus(annotations: Mapping[str, Mapping[str, str]]) -> Consensus:
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedTask:
-    """A task with at least one annotation.
-
-    Attributes:
-        annotations: Annotator to attribute to value; the newest annotation of each annotator.
-        updated: Time of the newest annotation.
-    """
+    """A task with at least one annotation."""
 
     task: LabelTask
-    annotations: dict[str, dict[str, str]]
+    annotations: dict[str, dict[str, str]]  # annotator to attribute to value; the newest annotation of each annotator
     consensus: Consensus
-    updated: datetime
+    updated: datetime  # time of the newest annotation
 
     def corrections(self, schema: AttributeSchema) -> dict[str, tuple[str, str]]:
         """Return attribute to (predicted value, label) where they differ; "cannot tell" is no correction."""

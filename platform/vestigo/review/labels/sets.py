@@ -18,34 +18,23 @@ from vestigo_models.schemas.attributes import AttributeSchema
 BATCH_ROWS = 10_000
 
 
-def label_rows(schema: AttributeSchema, annotated: AnnotatedTask) -> list[dict[str, Any]]:
-    """Return rows of `store.parquet.schemas.LABELS`, one for each label, in the order of the schema."""
-    task = annotated.task
-    rows = []
-    for name in schema.names:
-        if name not in annotated.consensus.labels:
-            continue
+def _label_rows(schema: AttributeSchema, annotated: AnnotatedTask) -> Iterator[dict[str, Any]]:
+    """Yield rows of `store.parquet.schemas.LABELS`, one for each label, in the order of the schema."""
+    task, labels = annotated.task, annotated.consensus.labels
+    facts = ("project", "source", "tracklet", "camera", "time", "pid", "model")
+    for name in [name for name in schema.names if name in labels]:
         predicted, confidence = predicted_value(schema, name, task.prediction) if task.prediction else ("", None)
-        rows.append(
-            {
-                "project": task.project,
-                "task": task.key,
-                "source": task.source,
-                "tracklet": task.tracklet,
-                "camera": task.camera,
-                "time": task.time,
-                "pid": task.pid,
-                "crops": list(task.crops),
-                "attribute": name,
-                "value": annotated.consensus.labels[name],
-                "predicted": predicted,
-                "confidence": confidence,
-                "model": task.model,
-                "reviewers": sorted(person for person, values in annotated.annotations.items() if name in values),
-                "answered": annotated.updated,
-            }
-        )
-    return rows
+        yield {
+            **{fact: getattr(task, fact) for fact in facts},
+            "task": task.key,
+            "crops": list(task.crops),
+            "attribute": name,
+            "value": labels[name],
+            "predicted": predicted,
+            "confidence": confidence,
+            "reviewers": sorted(person for person, values in annotated.annotations.items() if name in values),
+            "answered": annotated.updated,
+        }
 
 
 def current_labels(store: Store, projects: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -53,7 +42,7 @@ def current_labels(store: Store, projects: Sequence[str]) -> Iterator[dict[str, 
     for name in sorted(projects):
         schema = store.review.get_project(name).schema
         for annotated in annotated_tasks(store, name):
-            yield from label_rows(schema, annotated)
+            yield from _label_rows(schema, annotated)
 
 
 def save_label_set(store: Store, projects: Sequence[str] | None = None) -> LabelSet:

@@ -21,23 +21,15 @@ CROPS_PER_TASK = 8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingExample:
-    """The crops and labels of one task.
+    """The crops and labels of one task."""
 
-    Attributes:
-        identity: As `vestigo.promotion.splits.identity_key` returns it.
-        pid: Identity of a dataset, if known.
-        crops: Ids, best first.
-        labels: (n,) int64, -1 where there is no label or "cannot tell".
-        noise: Probability that a label is wrong.
-    """
-
-    identity: str
+    identity: str  # as `vestigo.promotion.splits.identity_key` returns it
     camera: str
     source: str
-    pid: int | None
-    crops: tuple[str, ...]
-    labels: NDArray[np.int64]
-    noise: float
+    pid: int | None  # identity of a dataset, if known
+    crops: tuple[str, ...]  # ids, best first
+    labels: NDArray[np.int64]  # (n,) int64, -1 where there is no label or "cannot tell"
+    noise: float  # probability that a label is wrong
 
 
 def read_training_examples(

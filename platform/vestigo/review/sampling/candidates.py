@@ -8,7 +8,6 @@ permanent random numbers", 1995).
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -83,15 +82,11 @@ def task_key(unit: Unit, row: Mapping[str, Any]) -> str:
 
 @dataclass
 class _Group:
-    """The crops of one task; `place` is its row in the sums, `crops` are (quality, id)."""
+    """The crops of one task."""
 
-    place: int
-    source: str
-    tracklet: str
-    camera: str
-    pid: int | None
-    time: datetime | None
-    crops: list[tuple[float, str]] = field(default_factory=list)
+    place: int  # its row in the sums
+    facts: dict[str, Any]  # fields of its `NewTask`
+    crops: list[tuple[float, str]] = field(default_factory=list)  # (-quality, id)
 
 
 class _Groups:
@@ -135,7 +130,15 @@ class _Groups:
             for name, width in widths.items()
         }
         lengths = np.linalg.norm(means["embeddings"], axis=1, keepdims=True)
-        tasks = [_make_task(key, self.groups[key], row) for key, row in zip(order, means["probabilities"], strict=True)]
+        tasks = [
+            NewTask(
+                key=key,
+                crops=tuple(crop for _, crop in sorted(self.groups[key].crops)),
+                prediction=tuple(round(float(p), 6) for p in prediction),
+                **self.groups[key].facts,
+            )
+            for key, prediction in zip(order, means["probabilities"], strict=True)
+        ]
         features = TaskFeatures(
             schema=self.schema,
             probabilities=means["probabilities"],
@@ -146,13 +149,13 @@ class _Groups:
         return CandidateTasks(tasks=tasks, features=features, thinned=self.thinned)
 
     def _add_crop(self, key: str, row: Mapping[str, Any]) -> int:
-        group = self.groups.get(key)
-        if group is None:
+        if key not in self.groups:
             facts = {name: row[name] for name in ("source", "tracklet", "camera", "pid", "time")}
-            group = self.groups[key] = _Group(place=len(self.groups), **facts)
-        elif row["time"] is not None and (group.time is None or row["time"] < group.time):
-            group.time = row["time"]
-        group.crops.append((row["quality"], row["crop_id"]))
+            self.groups[key] = _Group(len(self.groups), facts)
+        group = self.groups[key]
+        if row["time"] is not None:
+            group.facts["time"] = min(row["time"], group.facts["time"] or row["time"])
+        group.crops.append((-row["quality"], row["crop_id"]))
         return group.place
 
     def _thin(self) -> None:
@@ -178,20 +181,6 @@ def one_hot(schema: AttributeSchema, probabilities: FloatArray) -> Float32Array:
 def _hash_fraction(key: str) -> float:
     """Map a key to a fixed number in 0..1."""
     return int(key[:12], 16) / 16**12
-
-
-def _make_task(key: str, group: _Group, prediction: Float32Array) -> NewTask:
-    best_first = sorted(group.crops, key=lambda crop: (-crop[0], crop[1]))
-    return NewTask(
-        key=key,
-        source=group.source,
-        tracklet=group.tracklet,
-        camera=group.camera,
-        time=group.time,
-        pid=group.pid,
-        crops=tuple(crop for _, crop in best_first),
-        prediction=tuple(round(float(p), 6) for p in prediction),
-    )
 
 
 def _label_indices(

@@ -58,12 +58,9 @@ def inclusion_probabilities(
 def combine_rounds(probabilities: Float64Array, annotated: Float64Array | None = None) -> Float64Array:
     """Compute the probability that each task was annotated in any of B rounds (Bankier, 1986; docs/method.md).
 
-    Args:
-        probabilities: (B, N), of each round in order, also of tasks that were sampled before.
-        annotated: (B,), share of each round's tasks that is annotated so far, in random order; None is all of them.
-
-    Returns:
-        (N,) float64; 1 - prod(1 - p) if everything is annotated.
+    `probabilities` (B, N) are those of each round in order, also of tasks that were sampled before; `annotated` (B,) is
+    the share of each round's tasks that is annotated so far, in random order, by default all. The result, (N,) float64,
+    is 1 - prod(1 - p) if everything is annotated.
     """
     open_before = np.cumprod(np.vstack([np.ones(probabilities.shape[1]), 1 - probabilities[:-1]]), axis=0)
     shares = np.ones(len(probabilities)) if annotated is None else annotated

@@ -25,21 +25,14 @@ BATCH_ROWS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingRequest:
-    """What to sample.
+    """What to sample."""
 
-    Attributes:
-        strategy: A name from `vestigo.review.sampling.strategies`.
-        budget: Number of tasks.
-        seed: Of every random choice; None is the number of the project's batches, so that each sample differs.
-        about: Attributes that the strategy scores; empty for all.
-    """
-
-    strategy: str = DEFAULT_STRATEGY
-    budget: int
+    strategy: str = DEFAULT_STRATEGY  # a name from `vestigo.review.sampling.strategies`
+    budget: int  # number of tasks
     unit: Unit = "tracklet"
-    seed: int | None = None
+    seed: int | None = None  # of every random choice; None is the number of the project's batches, so samples differ
     scope: Scope = EVERYWHERE
-    about: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()  # attributes that the strategy scores; empty for all
 
     @property
     def description(self) -> str:
@@ -53,18 +46,12 @@ class SamplingRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSample:
-    """A sample of tasks that is not recorded yet.
-
-    Attributes:
-        candidates: All N tasks that could be sampled.
-        probabilities: (N,) inclusion probabilities.
-        picked: Positions of the sampled tasks in the order in which they are annotated.
-    """
+    """A sample of tasks that is not recorded yet."""
 
     design: SamplingDesign
-    candidates: CandidateTasks
-    probabilities: Float64Array
-    picked: tuple[int, ...]
+    candidates: CandidateTasks  # all N tasks that could be sampled
+    probabilities: Float64Array  # (N,) inclusion probabilities
+    picked: tuple[int, ...]  # positions of the sampled tasks in the order in which they are annotated
 
     @property
     def tasks(self) -> list[NewTask]:
@@ -74,17 +61,12 @@ class TaskSample:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingReason:
-    """Why a task was sampled with its inclusion probability.
-
-    Attributes:
-        attribute: The attribute with the largest part of its score; None if no attribute has one.
-        text: For example `Colour uncertain: red 41%`.
-    """
+    """Why a task was sampled with its inclusion probability."""
 
     task: NewTask
     probability: float
-    attribute: str | None
-    text: str
+    attribute: str | None  # the attribute with the largest part of its score; None if no attribute has one
+    text: str  # for example `Colour uncertain: red 41%`
 
 
 def sample_tasks(
@@ -128,11 +110,7 @@ def sample_tasks(
 
 
 def save_sample(store: Store, project: str, sample: TaskSample) -> int:
-    """Record a sample in the store and return the id of its batch.
-
-    Raises:
-        StoreError: If another command has sampled one of the tasks in the meantime.
-    """
+    """Record a sample and return its batch's id; raise StoreError if another command has sampled one of its tasks."""
     keys = [task.key for task in sample.candidates.tasks]
     table = pa.table({"task": keys, "probability": sample.probabilities}, DRAW)
     return store.review.save_sample(project, sample.design, sample.tasks, table.to_batches(BATCH_ROWS))

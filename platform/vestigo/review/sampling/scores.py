@@ -18,21 +18,13 @@ RANK_DECAY = 0.05
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TaskFeatures:
-    """Features of N tasks that can be sampled. A task is a tracklet or a single crop.
+    """Features of N tasks that can be sampled. A task is a tracklet or a single crop."""
 
-    Attributes:
-        schema: n attributes with M classes in total.
-        probabilities: (N, M) float, mean over a task's crops; sums to 1 within each attribute.
-        votes: (N, M) float, share of a task's crops whose most likely class each is.
-        embeddings: (N, D) float, of length 1.
-        labels: (N, n) int64, known labels of a dataset or an earlier review; -1 where there is none.
-    """
-
-    schema: AttributeSchema
-    probabilities: FloatArray
-    votes: FloatArray
-    embeddings: FloatArray
-    labels: Int64Array
+    schema: AttributeSchema  # n attributes with M classes in total
+    probabilities: FloatArray  # (N, M) float, mean over a task's crops; sums to 1 within each attribute
+    votes: FloatArray  # (N, M) float, share of a task's crops whose most likely class each is
+    embeddings: FloatArray  # (N, D) float, of length 1
+    labels: Int64Array  # (N, n) int64, known labels of a dataset or an earlier review; -1 where there is none
 
     def __len__(self) -> int:
         return len(self.probabilities)

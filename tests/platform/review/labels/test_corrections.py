@@ -22,7 +22,7 @@ from vestigo.review.labels.corrections import (
     corrections_project,
     find_corrections,
 )
-from vestigo.review.labels.importing import CropLabels, import_labels
+from vestigo.review.labels.files import CropLabels, import_labels
 from vestigo.review.labels.sets import read_label_set, save_label_set
 from vestigo.review.sampling.sample import SamplingRequest, sample_tasks, save_sample
 from vestigo.store.models.records import Model

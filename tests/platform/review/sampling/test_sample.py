@@ -19,8 +19,7 @@ from vestigo.retrieval.gallery import Scope
 from vestigo.review.estimates.precision import estimate_precision
 from vestigo.review.estimates.review_sample import read_review_sample
 from vestigo.review.label_studio.images import GAP, HEIGHT, make_strip, render_task_images
-from vestigo.review.labels import export as exporting
-from vestigo.review.labels import importing
+from vestigo.review.labels import files
 from vestigo.review.labels.sets import current_labels, save_label_set
 from vestigo.review.sampling.candidates import collect_tasks, task_key
 from vestigo.review.sampling.sample import SamplingRequest, find_open_batch, sample_tasks, save_sample
@@ -233,13 +232,13 @@ def test_csv_labels_round_trip(store: Store, tmp_path: Path) -> None:
     save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=10)))
     answer(store, "p", truth_of())
     path = tmp_path / "labels.csv"
-    assert exporting.write_csv(current_labels(store, ["p"]), path) == 20
-    given = importing.group_label_rows(exporting.read_csv(path, SCHEMA), "labels.csv")
+    assert files.write_csv(current_labels(store, ["p"]), path) == 20
+    given = files.group_label_rows(files.read_csv(path, SCHEMA), "labels.csv")
     fill(tmp_path / "other", people(COUNT)[0])
     with Store.open(tmp_path / "other") as other:
-        done = importing.import_labels(other, "files", model_of(other), given, "labels.csv")
+        done = files.import_labels(other, "files", model_of(other), given, "labels.csv")
         assert (done.tasks, done.created, done.labels, done.unknown) == (10, 10, 20, 0)
-        again = importing.import_labels(other, "files", model_of(other), given, "labels.csv")
+        again = files.import_labels(other, "files", model_of(other), given, "labels.csv")
         assert (again.tasks, again.created) == (10, 0)
         ours, theirs = (
             sorted(
@@ -255,7 +254,7 @@ def test_mat_labels_round_trip(store: Store, tmp_path: Path) -> None:
     save_sample(store, "p", sample_tasks(store, "p", model_of(store), SamplingRequest(strategy="random", budget=COUNT)))
     answer(store, "p", truth)
     pids = {row["crop_id"]: row["pid"] for row in people(COUNT)[0] if row["pid"]}
-    labels = exporting.identity_labels(current_labels(store, ["p"]), pids, SCHEMA)
+    labels = files.identity_labels(current_labels(store, ["p"]), pids, SCHEMA)
     write_annotations(tmp_path / "labels.mat", {"train": labels, "test": labels})
     back = read_annotations(tmp_path / "labels.mat", SCHEMA, "train")
     assert len(back.pids) == COUNT // 2
@@ -264,8 +263,8 @@ def test_mat_labels_round_trip(store: Store, tmp_path: Path) -> None:
         assert [a.values[k] for a, k in zip(SCHEMA.attributes, row, strict=True)] == [values["hat"], values["colour"]]
     fill(tmp_path / "other", people(COUNT)[0])
     with Store.open(tmp_path / "other") as other:
-        given = list(importing.match_identity_labels(other, model_of(other), [back], "labels.mat"))
-        done = importing.import_labels(other, "files", model_of(other), given, "labels.mat")
+        given = list(files.match_identity_labels(other, model_of(other), [back], "labels.mat"))
+        done = files.import_labels(other, "files", model_of(other), given, "labels.mat")
         assert (done.tasks, done.unknown) == (COUNT // 2, 0)
         for row in current_labels(other, ["files"]):
             assert row["value"] == truth[row["tracklet"]][row["attribute"]]
@@ -286,21 +285,21 @@ def test_csv_errors_name_the_line(tmp_path: Path, change: dict[str, str], compla
         table.writeheader()
         table.writerow(row)
     with pytest.raises(DatasetError, match=complaint):
-        list(exporting.read_csv(tmp_path / "l.csv", SCHEMA))
+        list(files.read_csv(tmp_path / "l.csv", SCHEMA))
 
 
 def test_unreadable_csv_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("crop,attribute\n")
     with pytest.raises(DatasetError, match="column 'crops' is missing"):
-        list(exporting.read_csv(tmp_path / "l.csv", SCHEMA))
+        list(files.read_csv(tmp_path / "l.csv", SCHEMA))
     with pytest.raises(DatasetError, match="is no CSV file"):
-        list(exporting.read_csv(tmp_path / "missing.csv", SCHEMA))
+        list(files.read_csv(tmp_path / "missing.csv", SCHEMA))
 
 
 def test_import_needs_crops_and_a_project_of_its_own(store: Store) -> None:
-    given = [importing.CropLabels(crops=("0" * 20,), values={"hat": "no"}, annotators=("x",), updated=None)]  # type: ignore[arg-type]
+    given = [files.CropLabels(crops=("0" * 20,), values={"hat": "no"}, annotators=("x",), updated=None)]  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="none of its crops is in the store"):
-        importing.import_labels(store, "files", model_of(store), given, "l.csv")
+        files.import_labels(store, "files", model_of(store), given, "l.csv")
     store.review.link_project("p", "http://127.0.0.1:8080", 1)
     with pytest.raises(UsageError, match="project p is one of Label Studio"):
-        importing.import_labels(store, "p", model_of(store), given, "l.csv")
+        files.import_labels(store, "p", model_of(store), given, "l.csv")

@@ -41,7 +41,7 @@ def export_command(
     Example: vestigo label export --store archive --out labels.csv
     """
     from vestigo.datasets.attributes_mat import write_annotations
-    from vestigo.review.labels.export import identity_labels, write_csv
+    from vestigo.review.labels.files import identity_labels, write_csv
     from vestigo.review.labels.sets import read_label_set, save_label_set
 
     if path.suffix not in (".csv", ".mat"):
@@ -83,8 +83,7 @@ def import_command(
     """
     from vestigo.datasets.attributes_mat import read_annotations
     from vestigo.resolve import require_attributes, resolve_review_model
-    from vestigo.review.labels.export import read_csv
-    from vestigo.review.labels.importing import group_label_rows, import_labels, match_identity_labels
+    from vestigo.review.labels.files import group_label_rows, import_labels, match_identity_labels, read_csv
 
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"{path}: give a .csv or a .mat file")
