@@ -28,7 +28,7 @@ demo: install
 PYTEST := $(BIN)/python -m pytest
 # Tests wait half of their time for servers, browsers and clusters: half more processes than processors.
 PROCESSES ?= $(shell $(BIN)/python -c 'import os; print(min(6, os.cpu_count() * 3 // 2))')
-IN_PARALLEL = --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+IN_PARALLEL = --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 ifeq ($(strip $(T)),)
 test: check

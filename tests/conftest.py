@@ -28,14 +28,12 @@ if TYPE_CHECKING:
 
 pytest_plugins = [
     f"tests.support.{plugin}"
-    for plugin in ("datasets", "label_studio", "postgres", "ray_cluster", "s3")
+    for plugin in ("datasets", "label_studio", "postgres", "ray_cluster", "s3", "scheduling")
     if (Path(__file__).parent / "support" / f"{plugin}.py").exists()
 ]
 
 FOOTAGE = "VESTIGO_TEST_DATA"
-SERVERS = ("label_studio", "ray_cluster", "screen")
-"""Fixtures that take long to start and are shared by all tests of a session."""
-SLOW_PARTS = {*SERVERS, "browser", "postgres", "ray", "real_data"}
+SLOW_PARTS = {"browser", "label_studio", "postgres", "ray", "ray_cluster", "real_data", "screen"}
 """Fixtures and markers of tests that `make test-fast` excludes."""
 _EXCLUDED = pytest.StashKey[Counter[str]]()
 
@@ -54,7 +52,6 @@ def _reasons() -> dict[str, str]:
     return reasons
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reasons = _reasons()
     excluded: Counter[str] = Counter()
@@ -67,9 +64,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             excluded[f"{part} ({reasons[part]})"] += 1
         if SLOW_PARTS & named or "end_to_end" in item.path.parts:
             item.add_marker(pytest.mark.slow)
-        # In parallel runs, the tests of a file and the tests of a server stay in one process.
-        server = next((server for server in SERVERS if server in named), str(item.path))
-        item.add_marker(pytest.mark.xdist_group(server))
     config.stash[_EXCLUDED] = excluded
     if dropped:
         config.hook.pytest_deselected(items=dropped)
