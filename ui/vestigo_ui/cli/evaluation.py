@@ -9,9 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vestigo_models.private_files import create_private
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import note, number_text, out, progress, progress_stages
+from vestigo_ui.cli.output import note, number_text, out, print_skipped, progress, progress_stages, write_page
 
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
@@ -46,32 +45,35 @@ def ranking_result(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def attribute_result(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the attribute metrics in percent; empty if no attribute was evaluated."""
-    if evaluation.attributes is None:
-        return {"attributes": {}, "attributes_mean": None, "attributes_balanced": None}
-    metrics = evaluation.attributes.metrics
-    return {
-        "attributes": metrics.official,
-        "attributes_mean": metrics.official_mean,
-        "attributes_balanced": metrics.balanced,
-        "attributes_labelled_only": metrics.labelled_only,
-        "attributes_labelled_only_mean": metrics.labelled_only_mean,
-        "attributes_recall": metrics.recall,
-        "attributes_calibration_error": evaluation.attributes.calibration_errors,
-        "attributes_images": metrics.images,
-    }
+def full_result(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the metrics of ranking, attributes and regions in percent, AUCs as fractions.
 
-
-def region_result(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the region metrics in percent, the AUC as a fraction; empty if no region was evaluated."""
-    metrics = evaluation.regions
-    return {
-        "regions": metrics.iou if metrics else {},
-        "regions_mean": metrics.mean if metrics else None,
-        "regions_two_class": metrics.two_class if metrics else {},
+    Attributes and regions are empty if none was evaluated.
+    """
+    attributes, regions = evaluation.attributes, evaluation.regions
+    result = {
+        **ranking_result(evaluation),
+        "attributes": {},
+        "attributes_mean": None,
+        "attributes_balanced": None,
+        "regions": regions.iou if regions else {},
+        "regions_mean": regions.mean if regions else None,
+        "regions_two_class": regions.two_class if regions else {},
         "belongings_auc": evaluation.belongings_auc,
     }
+    if attributes is not None:
+        metrics = attributes.metrics
+        result |= {
+            "attributes": metrics.official,
+            "attributes_mean": metrics.official_mean,
+            "attributes_balanced": metrics.balanced,
+            "attributes_labelled_only": metrics.labelled_only,
+            "attributes_labelled_only_mean": metrics.labelled_only_mean,
+            "attributes_recall": metrics.recall,
+            "attributes_calibration_error": attributes.calibration_errors,
+            "attributes_images": metrics.images,
+        }
+    return result
 
 
 def filter_result(evaluation: Evaluation) -> dict[str, Any] | None:
@@ -91,11 +93,6 @@ def filter_result(evaluation: Evaluation) -> dict[str, Any] | None:
         "mAP_without": cost.without.mAP,
         "rank1_without": cost.without.cmc[1],
     }
-
-
-def full_result(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the metrics of ranking, attributes and regions."""
-    return {**ranking_result(evaluation), **attribute_result(evaluation), **region_result(evaluation)}
 
 
 def comparison_result(comparison: ModelComparison, other: Evaluation) -> dict[str, Any]:
@@ -128,12 +125,9 @@ def training_overlap(dataset: ReidDataset, extractor: Extractor, model: str, par
             f"{model} learnt from {len(maps)} images, {dataset.root} has {len(paths)}: its label maps are not compared"
         )
         maps = None
+    reference = make_parser(parser, device=str(extractor.device))
     with progress("regions", len(paths)) as update:
-        return asdict(
-            evaluate_training_regions(
-                paths, extractor, make_parser(parser, device=str(extractor.device)), maps, progress=update
-            )
-        )
+        return asdict(evaluate_training_regions(paths, extractor, reference, maps, progress=update))
 
 
 def print_ranking(result: Mapping[str, Any]) -> None:
@@ -141,8 +135,7 @@ def print_ranking(result: Mapping[str, Any]) -> None:
     ranks = "   ".join(f"Rank-{rank} {number_text(value):>5}" for rank, value in result["cmc"].items())
     out.print(f"mAP {number_text(result['mAP']):>5}   {ranks}   mINP {number_text(result['mINP']):>5}   (percent)")
     out.print(f"{result['evaluated']} of {result['queries']} queries against {result['gallery']} gallery images")
-    for reason, count in result["excluded"].items():
-        out.print(f"  skipped: {count} x {reason}", style="yellow")
+    print_skipped(result["excluded"])
 
 
 def print_details(result: Mapping[str, Any]) -> None:
@@ -168,11 +161,10 @@ def print_details(result: Mapping[str, Any]) -> None:
         )
 
 
-def write_page(
+def write_evaluation_page(
     html: Path,
     dataset: ReidDataset,
-    extractors: Sequence[Extractor],
-    evaluations: Sequence[Evaluation],
+    evaluations: Mapping[Extractor, Evaluation],
     comparison: ModelComparison | None,
     facts: Mapping[str, str],
     protocol: str,
@@ -183,14 +175,13 @@ def write_page(
     from vestigo.reports.region_examples import region_examples
     from vestigo_models.parsing.registry import make_parser
 
-    packages = [extractor.package for extractor in extractors]
+    packages = [extractor.package for extractor in evaluations]
+    first = next(iter(evaluations))
     names = [package.name for package in packages]
     if len(set(names)) < len(names):
         names = [f"{package.name} ({package.digest[:8]})" for package in packages]
     examples: Sequence[RegionExample] = ()
     if packages[0].regions is not None:
-        examples = region_examples(dataset, extractors[0], make_parser(parser, device=str(extractors[0].device)))
-    models = dict(zip(names, evaluations, strict=True))
-    page = evaluation_page(models, facts, protocol, comparison=comparison, region_examples=examples)
-    with create_private(html, "w") as file:
-        file.write(page)
+        examples = region_examples(dataset, first, make_parser(parser, device=str(first.device)))
+    models = dict(zip(names, evaluations.values(), strict=True))
+    write_page(html, evaluation_page(models, facts, protocol, comparison=comparison, region_examples=examples))

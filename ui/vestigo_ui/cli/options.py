@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Option
 
 from vestigo.instants import parse_instant
+from vestigo.resolve import resolve_digest, resolve_review_model, resolve_search_model
 from vestigo.store.audit.account import login as login
 from vestigo_models.config_files import parse_yaml
 from vestigo_models.errors import ConfigError, UsageError
@@ -17,13 +19,13 @@ from vestigo_models.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from vestigo.retrieval.gallery import Scope
     from vestigo.review.label_studio.client import LabelStudioClient
+    from vestigo.store.audit.records import AuditAction
     from vestigo.store.models.records import Model
     from vestigo.store.open import Store
     from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
     from vestigo_models.schemas.attributes import AttributeSchema
 
 
-# Many commands.
 SetOption = Annotated[
     list[str] | None, Option("--set", help="KEY=VALUE of the training configuration, such as batch_identities=8.")
 ]
@@ -39,7 +41,6 @@ StoreOption = Annotated[
 ]
 HtmlOption = Annotated[Path | None, Option("--html", help="Also write a self-contained HTML page to this file.")]
 
-# Models and networks.
 DeviceOption = Annotated[str, Option("--device", help="Where the networks run: auto, cpu, cuda or cuda:N.")]
 ModelOption = Annotated[str, Option("--model", help="Model: default, a package folder, or hub:ID.")]
 StoredModelOption = Annotated[
@@ -48,29 +49,6 @@ StoredModelOption = Annotated[
         "--model",
         help="Only crops of this model: default, a folder, hub:ID, or a name or digest of `vestigo models list`. "
         "Default: the serving model, else the newest; a store that also holds crops of others is refused.",
-    ),
-]
-
-# Part of an archive.
-CamerasOption = Annotated[
-    list[str] | None,
-    Option(
-        "--cameras",
-        help="Only these cameras: names separated by commas, or repeat the option. A name with a comma is given alone, "
-        "or in double quotes.",
-    ),
-]
-FromOption = Annotated[
-    str | None, Option("--from", metavar="ISO8601", help="Only from this time on; UTC without offset.")
-]
-ToOption = Annotated[str | None, Option("--to", metavar="ISO8601", help="Only before this time; UTC without offset.")]
-WhereOption = Annotated[
-    str,
-    Option(
-        "--where",
-        metavar="ATTRIBUTE=VALUE,...",
-        help="Only crops with these predicted values, such as gender=female,backpack=yes.",
-        show_default=False,
     ),
 ]
 
@@ -84,7 +62,6 @@ SchemaOption = Annotated[
     ),
 ]
 
-# Search and evaluation.
 FilterOption = Annotated[
     str,
     Option(
@@ -98,64 +75,149 @@ FilterOption = Annotated[
 MaxLostOption = Annotated[
     float, Option("--max-lost", help="Of --filter auto: largest share of true matches that may be lost.")
 ]
-ProtocolOption = Annotated[
-    Literal["cross-camera", "same-camera", "all"],
-    Option(
-        "--protocol",
-        help="What a query is compared with: cross-camera skips images of its identity from its own camera (the "
-        "standard), same-camera compares within its own camera, all everywhere. Never with itself.",
-    ),
-]
-ApOption = Annotated[
-    Literal["standard", "trapezoid"],
-    Option("--ap", help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox."),
-]
-RerankOption = Annotated[bool, Option("--rerank", help="Re-rank by k-reciprocal neighbours (CVPR 2017).")]
 
-# Review.
 ProjectOption = Annotated[str, Option("--project", "-p", help="Project of review, in the store and on the server.")]
 ProjectsOption = Annotated[list[str] | None, Option("--project", "-p", help="Only these projects. Default: all.")]
-UrlOption = Annotated[
-    str | None, Option("--url", envvar="LABEL_STUDIO_URL", help="Label Studio server, such as http://127.0.0.1:8080.")
-]
-TokenFileOption = Annotated[
-    Path | None,
-    Option(
-        "--token-file", help="File with the server's token, readable by its owner only. Default: LABEL_STUDIO_API_KEY."
-    ),
-]
-PatienceOption = Annotated[
-    float, Option("--patience", min=0, help="Seconds to wait for a server that does not answer.")
-]
-
-# Retraining.
-BaseOption = Annotated[
-    str, Option("--base", help="Model to train: a name or digest of the registry, default, a folder, hub:ID.")
-]
-DataOption = Annotated[
-    Path | None,
-    Option(
-        "--data",
-        help="Dataset: its training split is replayed, its query and gallery are the test split. Without one, crops of "
-        "the store are replayed and a fifth of its annotated people is tested.",
-    ),
-]
-ModeOption = Annotated[
-    Literal["heads", "all"], Option("--mode", help="heads: refit the attribute heads only. all: the whole network.")
-]
-MarginOption = Annotated[float, Option("--margin", min=0, help="Points that an attribute may lose.")]
-MapMarginOption = Annotated[float, Option("--map-margin", min=0, help="Points that the mAP may lose.")]
-ReplayOption = Annotated[int, Option("--replay", min=0, help="Images that are replayed against forgetting.")]
-ModelsOption = Annotated[
-    Path | None, Option("--out", help="Folder for candidate models. Default: models in the store's folder.")
-]
-
-# Audit log.
 ByOption = Annotated[str | None, Option("--by", help="Responsible person. Default: the login name.")]
-CaseOption = Annotated[str | None, Option("--case", help="Case number, for the audit log.")]
-AuthorityOption = Annotated[
-    str | None, Option("--authority", help="Reference of the authorisation, for the audit log.")
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivePart:
+    """Options that select a part of an archive."""
+
+    cameras: Annotated[
+        list[str] | None,
+        Option(
+            "--cameras",
+            help="Only these cameras: names separated by commas, or repeat the option. A name with a comma is given "
+            "alone, or in double quotes.",
+        ),
+    ] = None
+    since: Annotated[
+        str | None, Option("--from", metavar="ISO8601", help="Only from this time on; UTC without offset.")
+    ] = None
+    until: Annotated[
+        str | None, Option("--to", metavar="ISO8601", help="Only before this time; UTC without offset.")
+    ] = None
+
+    def scope(self, store: Store, where: str = "") -> Scope:
+        """Return the selected part of a store.
+
+        Raises:
+            UsageError: A text is no time, or the time span is empty.
+            StoreError: The store has no such camera.
+        """
+        from vestigo.retrieval.gallery import Scope
+
+        cameras = None if self.cameras is None else store.cameras.select(self.cameras)
+        since, until = _read_time(self.since, "--from"), _read_time(self.until, "--to")
+        if since is not None and until is not None and since >= until:
+            raise UsageError(f"--from {self.since} is not before --to {self.until}")
+        return Scope(cameras=cameras, since=since, until=until, where=where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchedModel:
+    """Options of a search: the model whose crops are searched, conditions, and the attribute filter."""
+
+    model: StoredModelOption = None
+    where: Annotated[
+        str,
+        Option(
+            "--where",
+            metavar="ATTRIBUTE=VALUE,...",
+            help="Only crops with these predicted values, such as gender=female,backpack=yes.",
+            show_default=False,
+        ),
+    ] = ""
+    schema: SchemaOption = None
+    filter: FilterOption = "off"
+    max_lost: MaxLostOption = 0.01
+
+    def digest(self, store: Store) -> str | None:
+        """Return the digest of `--model`, None without the option."""
+        return self.model and resolve_digest(store, self.model)
+
+    def check_schema(self, store: Store) -> None:
+        """Check `--schema` against the model that answers; raises as `check_schema`."""
+        if self.schema is not None:
+            model = resolve_search_model(store, self.digest(store))
+            check_schema(self.schema, model.name, model.facts.attributes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewedModel:
+    """Options that name the model whose crops are reviewed."""
+
+    model: StoredModelOption = None
+    schema: SchemaOption = None
+
+    def resolve(self, store: Store) -> Model:
+        """Return the model; raises as `resolve_review_model` and `check_schema`."""
+        model = resolve_review_model(store, self.model)
+        check_schema(self.schema, model.name, model.facts.attributes)
+        return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingOptions:
+    """Options of an evaluation that decide what the metrics mean."""
+
+    protocol: Annotated[
+        Literal["cross-camera", "same-camera", "all"],
+        Option(
+            "--protocol",
+            help="What a query is compared with: cross-camera skips images of its identity from its own camera (the "
+            "standard), same-camera compares within its own camera, all everywhere. Never with itself.",
+        ),
+    ] = "cross-camera"
+    ap: Annotated[
+        Literal["standard", "trapezoid"],
+        Option("--ap", help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox."),
+    ] = "standard"
+    rerank: Annotated[bool, Option("--rerank", help="Re-rank by k-reciprocal neighbours (CVPR 2017).")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelStudioServer:
+    """Options of a Label Studio server."""
+
+    url: Annotated[
+        str | None,
+        Option("--url", envvar="LABEL_STUDIO_URL", help="Label Studio server, such as http://127.0.0.1:8080."),
+    ] = None
+    token_file: Annotated[
+        Path | None,
+        Option(
+            "--token-file",
+            help="File with the server's token, readable by its owner only. Default: LABEL_STUDIO_API_KEY.",
+        ),
+    ] = None
+    patience: Annotated[
+        float, Option("--patience", min=0, help="Seconds to wait for a server that does not answer.")
+    ] = 60.0
+
+    def connect(self) -> LabelStudioClient:
+        """Connect to the server; the token comes from a file or the environment only."""
+        from vestigo.review.label_studio.client import LabelStudioClient, read_token
+
+        return LabelStudioClient.connect(self.url, read_token(self.token_file), patience=self.patience)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """Options that the audit log records."""
+
+    case: Annotated[str | None, Option("--case", help="Case number, for the audit log.")] = None
+    authority: Annotated[
+        str | None, Option("--authority", help="Reference of the authorisation, for the audit log.")
+    ] = None
+
+    def record(
+        self, store: Store, action: AuditAction, details: Mapping[str, Any], snapshot: str | None = None
+    ) -> None:
+        """Write what this account does to the audit log."""
+        store.audit.record(login(), action, details=details, snapshot=snapshot, **vars(self))
 
 
 def open_store(ref: str, *, create: bool = False) -> Store:
@@ -163,22 +225,6 @@ def open_store(ref: str, *, create: bool = False) -> Store:
     from vestigo.store.open import Store
 
     return Store.open(ref, create=create)
-
-
-def read_scope(store: Store, cameras: list[str] | None, since: str | None, until: str | None, where: str = "") -> Scope:
-    """Read the options that select a part of an archive.
-
-    Raises:
-        UsageError: A text is no time, or the time span is empty.
-        StoreError: The store has no such camera.
-    """
-    from vestigo.retrieval.gallery import Scope
-
-    names = None if cameras is None else store.cameras.select(cameras)
-    scope = Scope(cameras=names, since=_read_time(since, "--from"), until=_read_time(until, "--to"), where=where)
-    if scope.since is not None and scope.until is not None and scope.since >= scope.until:
-        raise UsageError(f"--from {since} is not before --to {until}")
-    return scope
 
 
 def _read_time(text: str | None, option: str) -> datetime | None:
@@ -234,13 +280,6 @@ def check_schema(reference: str | None, model: str, predicted: AttributeSchema |
     )
 
 
-def check_stored_schema(reference: str | None, resolve: Callable[[], Model]) -> None:
-    """Check `--schema` against the model of a store that `resolve` returns; raises as `check_schema`."""
-    if reference is not None:
-        model = resolve()
-        check_schema(reference, model.name, model.facts.attributes)
-
-
 def read_filter(mode: str, max_lost: float) -> FilterConfig:
     """Read the filter's options.
 
@@ -270,13 +309,6 @@ def filter_summary(choice: FilterChoice | None) -> dict[str, Any] | None:
         "holds_for": choice.holds_for,
         "sentence": choice.describe(),
     }
-
-
-def connect(url: str | None, token_file: Path | None, patience: float) -> LabelStudioClient:
-    """Connect to Label Studio; the token comes from a file or the environment only."""
-    from vestigo.review.label_studio.client import LabelStudioClient, read_token
-
-    return LabelStudioClient.connect(url, read_token(token_file), patience=patience)
 
 
 def read_changes(changes: Sequence[str] | None) -> dict[str, Any]:

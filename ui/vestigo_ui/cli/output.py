@@ -14,8 +14,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields, is_dataclass
 from functools import wraps
-from inspect import Parameter, signature
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -24,6 +25,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook,
 from rich.table import Table
 from rich.text import Text
 
+from vestigo_models.private_files import create_private
 from vestigo_models.progress import OpenProgress, ProgressCallback
 
 if TYPE_CHECKING:
@@ -82,17 +84,27 @@ class Output(NamedTuple):
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Callable[..., Output]]:
     """Add a function to an application as a command with the option `--json`.
 
-    A function with the parameter `as_json` receives the value of the option.
+    A parameter whose type is a dataclass stands for the options that are the dataclass's fields. A function with the
+    parameter `as_json` receives the value of the option.
     """
 
     def add(function: Callable[..., Output]) -> Callable[..., Output]:
-        parameters = dict(signature(function, eval_str=True).parameters)
-        reads_option = "as_json" in parameters
-        option = Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
+        accepted = signature(function, eval_str=True).parameters
+        groups: dict[str, Any] = {}
+        options: dict[str, Parameter] = {}
+        for parameter in accepted.values():
+            if is_dataclass(parameter.annotation):
+                groups[parameter.name] = parameter.annotation
+                options |= signature(groups[parameter.name], eval_str=True).parameters
+            else:
+                options[parameter.name] = parameter.replace(kind=Parameter.KEYWORD_ONLY)
+        options["as_json"] = Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
 
         @wraps(function)
         def run(as_json: bool, **values: Any) -> None:
-            output = function(**values, as_json=as_json) if reads_option else function(**values)
+            for group, options_type in groups.items():
+                values[group] = options_type(**{field.name: values.pop(field.name) for field in fields(options_type)})
+            output = function(**values, as_json=as_json) if "as_json" in accepted else function(**values)
             if as_json:
                 sys.stdout.write(_json_text(output.result) + "\n")
                 sys.stdout.flush()
@@ -101,9 +113,8 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Ca
             if output.error is not None:
                 raise output.error
 
-        parameters["as_json"] = option
-        run.__signature__ = signature(function).replace(parameters=[*parameters.values()])  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters.values()}
+        run.__signature__ = Signature(list(options.values()))  # type: ignore[attr-defined]
+        run.__annotations__ = {option.name: option.annotation for option in options.values()}
         app.command(name)(run)
         return function
 
@@ -165,6 +176,18 @@ def print_without_time(count: int) -> None:
 
     if count:
         out.print(without_time_note(count), style="yellow")
+
+
+def print_skipped(counts: Mapping[str, int], label: str = "  skipped") -> None:
+    """Print counts by reason."""
+    for reason, count in counts.items():
+        out.print(f"{label}: {count} x {reason}", style="yellow")
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write an HTML page, which shows pictures of people, for its owner only."""
+    with create_private(path, "w") as file:
+        file.write(text)
 
 
 @contextmanager

@@ -36,8 +36,7 @@ def set_command(
         float, Option("--clock-offset", help="Seconds to add to its times (its clock is slow by as much).")
     ],
     store: opts.StoreOption,
-    case: opts.CaseOption = None,
-    authority: opts.AuthorityOption = None,
+    audit: opts.AuditOptions,
 ) -> Output:
     """Set the clock offset of a camera; stored crops show the corrected time at once, files are not rewritten.
 
@@ -53,7 +52,7 @@ def set_command(
         named = match_cameras([name], [camera.name for camera in opened.cameras.list()])
         before = [camera.clock_offset_s for camera in opened.cameras.list() if camera.name in named]
         details = {"cameras": list(named), "offsets_before_s": before, "clock_offset_s": clock_offset}
-        opened.audit.record(opts.login(), "camera", details=details, case=case, authority=authority)
+        audit.record(opened, "camera", details)
         opened.cameras.set_clock_offset(name, clock_offset)
         return _list_cameras(opened)
 

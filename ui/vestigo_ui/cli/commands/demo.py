@@ -17,11 +17,11 @@ import typer
 from typer import Option
 
 from vestigo_models.errors import UsageError
-from vestigo_models.private_files import create_private
 from vestigo_ui.cli.commands.index import read_strips
-from vestigo_ui.cli.commands.search import read_crops
-from vestigo_ui.cli.evaluation import attribute_result, write_page
-from vestigo_ui.cli.output import Output, note, out, program, progress
+from vestigo_ui.cli.commands.search import write_search_page
+from vestigo_ui.cli.evaluation import write_evaluation_page
+from vestigo_ui.cli.output import Output, note, out, program, progress, write_page
+from vestigo_ui.web.auth.users import Role, Users
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -38,8 +38,6 @@ RANKING = "demo"
 
 def create_account(folder: Path) -> str:
     """Create the account of the demo's screen and return its random password, of which only a hash is stored."""
-    from vestigo_ui.web.auth.users import Role, Users
-
     password = secrets.token_urlsafe(12)
     Users(folder / USERS).add(USER, Role.ADMIN, password)
     return password
@@ -68,6 +66,9 @@ def demo_command(
     Example: vestigo demo --out demo
     """
     from vestigo.datasets.synthetic import write_rendered
+    from vestigo.retrieval.bulk import rank_gallery
+    from vestigo.retrieval.image_queries import image_queries
+    from vestigo.retrieval.query import open_encoder
     from vestigo.store.open import Store
     from vestigo_workers.indexing.request import IndexRequest
     from vestigo_workers.indexing.run import index
@@ -103,7 +104,8 @@ def demo_command(
             request = IndexRequest(sources=(str(archive),), executor="inline")
             stills = index(store, request, lambda name: open_progress(f"{name} the crops"))
             figures = evaluate(archive, folder / "evaluation.html", open_progress("evaluating"))
-            rank_queries(store, archive, open_progress("ranking the queries"))
+            queries, _ = image_queries(archive, lambda: open_encoder(store), open_progress("ranking the queries"))
+            rank_gallery(store, queries, RANKING)
             query = search_best_crop(store, videos.run.id, folder / "search.html")
             report = write_report(store, folder, videos.run.id, figures, query)
     result = {
@@ -141,24 +143,14 @@ def evaluate(dataset: Path, page: Path, progress: ProgressCallback, model: str =
     extractor = Extractor(package)
     evaluation = evaluate_model(loaded, extractor, EvaluationOptions(), lambda _: progress)
     facts = {"Dataset": "rendered people", "Model": f"{package.name} ({package.digest[:12]})"}
-    write_page(page, loaded, [extractor], [evaluation], None, facts, "cross-camera")
-    metrics = evaluation.metrics
-    return {"mAP": metrics.mAP, "rank1": metrics.cmc[1], "attributes": attribute_result(evaluation)["attributes_mean"]}
-
-
-def rank_queries(store: Store, dataset: Path, progress: ProgressCallback) -> None:
-    """Rank the store for the dataset's queries and save the ranking, whose identities are known."""
-    from vestigo.retrieval.bulk import rank_gallery
-    from vestigo.retrieval.image_queries import image_queries
-    from vestigo.retrieval.query import open_encoder
-
-    queries, _ = image_queries(dataset, lambda: open_encoder(store), progress)
-    rank_gallery(store, queries, RANKING)
+    write_evaluation_page(page, loaded, {extractor: evaluation}, None, facts, "cross-camera")
+    metrics, attributes = evaluation.metrics, evaluation.attributes
+    mean = None if attributes is None else attributes.metrics.official_mean
+    return {"mAP": metrics.mAP, "rank1": metrics.cmc[1], "attributes": mean}
 
 
 def search_best_crop(store: Store, run: str, page: Path) -> str | None:
     """Search for the best crop of the longest tracklet of a run, write the page, return the crop; None without any."""
-    from vestigo.reports.search import search_page
     from vestigo.retrieval.query import Query
     from vestigo.retrieval.search import search_query
 
@@ -172,10 +164,7 @@ def search_best_crop(store: Store, run: str, page: Path) -> str | None:
     longest = max(crops, key=lambda tracklet: (len(crops[tracklet]), tracklet))
     _, query = max(crops[longest])
     result = search_query(store, Query(crops=(query,)), top=20)
-    facts = {"Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
-    hits = read_crops(store, tuple(hit.crop for hit in result.hits), result.model)
-    with create_private(page, "w") as file:
-        file.write(search_page(result, read_crops(store, (query,), result.model), hits, facts))
+    write_search_page(store, page, result, {}, crops=[query])
     return query
 
 
@@ -197,9 +186,7 @@ def write_report(store: Store, folder: Path, run: str, figures: Mapping[str, Any
     page = folder / "report.html"
     facts = {"Store": str(folder / "store"), "Footage": str(folder / "archive" / "videos")}
     commands = next_commands(folder, query)
-    html = render("demo.html", rows=strips, facts=facts, figures=cards, links=links, commands=commands)
-    with create_private(page, "w") as file:
-        file.write(html)
+    write_page(page, render("demo.html", rows=strips, facts=facts, figures=cards, links=links, commands=commands))
     return page
 
 

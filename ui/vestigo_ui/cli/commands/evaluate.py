@@ -1,33 +1,20 @@
 """`vestigo evaluate`: evaluate a model on a dataset."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
+from vestigo_ui.cli import evaluation as results
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.evaluation import (
-    comparison_result,
-    evaluation_stages,
-    filter_result,
-    full_result,
-    print_details,
-    print_ranking,
-    training_overlap,
-    write_page,
-)
-from vestigo_ui.cli.output import Output, note, number_text, out
+from vestigo_ui.cli.output import Output, note, number_text, out, print_skipped
 from vestigo_ui.cli.parser_options import ParserOption
-
-if TYPE_CHECKING:
-    from vestigo_models.inference.package import ModelPackage
 
 
 def evaluate_command(
+    *,
     dataset: Annotated[Path, Argument(help="Folder in the layout of Market-1501, DukeMTMC-reID or MSMT17.")],
     model: opts.ModelOption = "default",
     compare: Annotated[
@@ -37,9 +24,7 @@ def evaluate_command(
     format: Annotated[
         str | None, Option("--format", help="market-1501, dukemtmc-reid or msmt17, if the content does not tell.")
     ] = None,
-    protocol: opts.ProtocolOption = "cross-camera",
-    ap: opts.ApOption = "standard",
-    rerank: opts.RerankOption = False,
+    ranking: opts.RankingOptions,
     filter: opts.FilterOption = "off",
     max_lost: opts.MaxLostOption = 0.01,
     html: opts.HtmlOption = None,
@@ -69,53 +54,46 @@ def evaluate_command(
     from vestigo.evaluation.evaluate import evaluate_model
     from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.attribute_filter.modes import choose_filter
-    from vestigo_models.attribute_filter.record import Calibration
     from vestigo_models.devices import resolve_device
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
-
-    def read_options(package: ModelPackage, mode: str) -> EvaluationOptions:
-        choice = choose_filter(opts.read_filter(mode, max_lost), Calibration.read(package.config.calibration))
-        return EvaluationOptions(protocol=protocol, ap=ap, rerank=rerank, filter=choice)
 
     started = time.monotonic()
     packages = [ModelPackage.from_pretrained(ref) for ref in (model, compare) if ref is not None]
     opts.check_schema(schema, packages[0].name, packages[0].schema)
     loaded = load_dataset_for_model(dataset, packages[0].schema, format)
-    options = [read_options(packages[0], filter)]
-    for package in packages[1:]:
+    options: list[EvaluationOptions] = []
+    for package in packages:
         mode = filter
-        if filter != "off" and package.schema is None:
+        if options and filter != "off" and package.schema is None:
             note(f"{package.name} predicts no attributes to filter by: it is evaluated without the filter")
             mode = "off"
-        options.append(read_options(package, mode))
+        choice = choose_filter(opts.read_filter(mode, max_lost), package.calibration)
+        options.append(EvaluationOptions(**vars(ranking), filter=choice))
     extractors = [Extractor(package, resolve_device(device)) for package in packages]
-    overlap = training_overlap(loaded, extractors[0], model, parser) if training_regions else None
+    overlap = results.training_overlap(loaded, extractors[0], model, parser) if training_regions else None
     evaluations = []
     for extractor, model_options in zip(extractors, options, strict=True):
-        with evaluation_stages() as open_progress:
+        with results.evaluation_stages() as open_progress:
             evaluations.append(evaluate_model(loaded, extractor, model_options, open_progress))
         for text in evaluations[-1].notes:
             note(text)
     evaluation = evaluations[0]
     comparison = compare_evaluations(*evaluations) if len(evaluations) > 1 else None
-    compared = None
-    if comparison is not None:
-        compared = {**_model_result(packages[1]), **comparison_result(comparison, evaluations[1])}
+    models = [{"name": package.name, "digest": package.digest} for package in packages]
+    compared = comparison and {"model": models[1], **results.comparison_result(comparison, evaluations[1])}
     unreadable = {f"unreadable ({reason})": count for reason, count in evaluation.gallery_unreadable.items()}
     result = {
-        **full_result(evaluation),
+        **results.full_result(evaluation),
         "gallery_excluded": {**({"junk": loaded.junk} if loaded.junk else {}), **unreadable},
         "passed_over": dict(loaded.passed_over),
-        "filter": filter_result(evaluation),
+        "filter": results.filter_result(evaluation),
         "training_regions": overlap,
         "comparison": compared,
         "notes": list(evaluation.notes),
         "dataset": loaded.name,
-        **_model_result(packages[0]),
-        "protocol": protocol,
-        "ap": ap,
-        "rerank": rerank,
+        "model": models[0],
+        **vars(ranking),
         "seconds": time.monotonic() - started,
     }
     if html is not None:
@@ -123,31 +101,26 @@ def evaluate_command(
             "Dataset": loaded.root.resolve().name,
             "Layout": loaded.name,
             "Model": f"{packages[0].name} ({packages[0].digest[:12]})",
-            "Protocol": protocol,
-            "AP": ap,
-            "Re-ranking": "k-reciprocal" if rerank else "none",
+            "Protocol": ranking.protocol,
+            "AP": ranking.ap,
+            "Re-ranking": "k-reciprocal" if ranking.rerank else "none",
             "Filter": filter,
         }
-        write_page(html, loaded, extractors, evaluations, comparison, facts, protocol, parser)
+        evaluated = dict(zip(extractors, evaluations, strict=True))
+        results.write_evaluation_page(html, loaded, evaluated, comparison, facts, ranking.protocol, parser)
         note(f"report: {html}")
     return Output(result, _print)
 
 
-def _model_result(package: ModelPackage) -> dict[str, Any]:
-    return {"model": {"name": package.name, "digest": package.digest}}
-
-
 def _print(result: Mapping[str, Any]) -> None:
     out.print(f"{result['model']['name']} on {result['dataset']}, {result['protocol']}")
-    print_ranking(result)
-    print_details(result)
+    results.print_ranking(result)
+    results.print_details(result)
     if (overlap := result["training_regions"]) is not None:
         figures = ", ".join(f"{name} {number_text(value)}" for name, value in overlap["two_class"].items())
         out.print(f"regions on {overlap['images']} training images: ISP's IoU {figures} (percent)")
-        for reason, count in overlap["skipped"].items():
-            out.print(f"  skipped: {count} x {reason}", style="yellow")
-    for reason, count in result["gallery_excluded"].items():
-        out.print(f"  not in the gallery: {count} x {reason}", style="yellow")
+        print_skipped(overlap["skipped"])
+    print_skipped(result["gallery_excluded"], "  not in the gallery")
     for kind, count in result["passed_over"].items():
         out.print(f"  passed over: {count} {kind}", style="yellow")
     out.print(f"{result['seconds']:.1f} s", style="dim")

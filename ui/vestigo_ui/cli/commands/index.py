@@ -10,9 +10,8 @@ from typer import Argument, Option
 
 from vestigo_models.detection.registry import DETECTORS
 from vestigo_models.errors import UsageError
-from vestigo_models.private_files import create_private
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, note, out, print_run, progress, run_output, run_with_bars
+from vestigo_ui.cli.output import Output, note, out, print_run, progress, run_output, run_with_bars, write_page
 
 if TYPE_CHECKING:
     from vestigo.reports.page import SheetRow
@@ -112,9 +111,7 @@ def index_command(
             strips, total = read_strips(opened, run)
             details = {"what": "contact sheet", "run": run, "to_file": str(html.absolute()), "tracklets": len(strips)}
             opened.audit.record(opts.login(), "export", details=details)
-            page = archive_page(strips, {"Run": run, "Store": Path(opened.ref).name}, total)
-            with create_private(html, "w") as file:
-                file.write(page)
+            write_page(html, archive_page(strips, {"Run": run, "Store": Path(opened.ref).name}, total))
             note(f"contact sheet: {html}")
         return run_output(opened, result)
 

@@ -18,6 +18,7 @@ from vestigo_ui.cli.output import Output, command, err, make_table, note, out, p
 if TYPE_CHECKING:
     from vestigo.review.label_studio.pull import PullResult
     from vestigo.review.sampling.sample import SamplingRequest
+    from vestigo.store.models.records import Model
     from vestigo.store.open import Store
 
 app = Typer(help="Review in Label Studio: push tasks, pull annotations; labels as files.", no_args_is_help=True)
@@ -28,6 +29,7 @@ command(app, "sets")(sets_command)
 
 @command(app, "push")
 def push_command(
+    *,
     store: opts.StoreOption,
     project: opts.ProjectOption,
     strategy: Annotated[
@@ -41,8 +43,7 @@ def push_command(
         str | None,
         Option(help="Attributes that the strategy uses, such as hat,gender; tasks ask for all. Default: all."),
     ] = None,
-    model: opts.StoredModelOption = None,
-    schema: opts.SchemaOption = None,
+    reviewed: opts.ReviewedModel,
     seed: Annotated[int | None, Option(help="Of the sample. Default: another one for each batch.")] = None,
     another: Annotated[
         bool, Option("--another", help="Sample even if the last batch of the same sampling is not reviewed yet.")
@@ -50,16 +51,11 @@ def push_command(
     images: Annotated[
         str, Option(help="Where images are served from: inline, local:ROOT or s3://BUCKET/PREFIX.")
     ] = "inline",
-    cameras: opts.CamerasOption = None,
-    since: opts.FromOption = None,
-    until: opts.ToOption = None,
+    part: opts.ArchivePart,
     chunk: Annotated[int, Option(min=1, help="Tasks per request.")] = 50,
     dry_run: Annotated[bool, Option("--dry-run", help="Print the sample; nothing is stored or sent.")] = False,
-    url: opts.UrlOption = None,
-    token_file: opts.TokenFileOption = None,
-    patience: opts.PatienceOption = 60.0,
-    case: opts.CaseOption = None,
-    authority: opts.AuthorityOption = None,
+    server: opts.LabelStudioServer,
+    audit: opts.AuditOptions,
 ) -> Output:
     """Sample tasks and push them to Label Studio with the model's predictions.
 
@@ -69,7 +65,6 @@ def push_command(
 
     Example: vestigo label push --store archive --project spring --strategy mix --budget 200
     """
-    from vestigo.resolve import resolve_review_model
     from vestigo.retrieval.gallery import count_without_time
     from vestigo.review.sampling.sample import SamplingRequest
 
@@ -79,32 +74,27 @@ def push_command(
             budget=budget,
             unit=unit,
             seed=seed,
-            scope=opts.read_scope(opened, cameras, since, until),
+            scope=part.scope(opened),
             about=tuple(name.strip() for name in about.split(",")) if about else (),
         )
-        opts.check_stored_schema(schema, lambda: resolve_review_model(opened, model))
-        without_time = count_without_time(opened, resolve_review_model(opened, model), sampling.scope)
+        model = reviewed.resolve(opened)
+        without_time = count_without_time(opened, model, sampling.scope)
         if dry_run:
             return Output({**_plan(opened, project, model, sampling), "without_time": without_time}, _print_pushed)
         from vestigo.review.label_studio.images import open_image_storage
         from vestigo.review.label_studio.push import push_batch
 
         place = open_image_storage(images)
-        with (
-            opts.connect(url, token_file, patience) as studio,
-            progress("crops read") as read,
-            progress("tasks sent") as sent,
-        ):
+        with server.connect() as studio, progress("crops read") as read, progress("tasks sent") as sent:
             batch = push_batch(
                 opened,
                 studio,
                 project,
-                resolve_review_model(opened, model),
+                model,
                 sampling,
                 place,
                 account=opts.login(),
-                case=case,
-                authority=authority,
+                **vars(audit),
                 another=another,
                 chunk=chunk,
                 read=read,
@@ -115,13 +105,7 @@ def push_command(
 
 
 @command(app, "pull")
-def pull_command(
-    store: opts.StoreOption,
-    project: opts.ProjectOption,
-    url: opts.UrlOption = None,
-    token_file: opts.TokenFileOption = None,
-    patience: opts.PatienceOption = 60.0,
-) -> Output:
+def pull_command(store: opts.StoreOption, project: opts.ProjectOption, server: opts.LabelStudioServer) -> Output:
     """Pull new, edited and deleted annotations; afterwards the store's annotations equal the server's.
 
     Example: vestigo label pull --store archive --project spring
@@ -129,21 +113,20 @@ def pull_command(
     from vestigo.review.label_studio.pull import pull
 
     with opts.open_store(store) as opened:
-        with opts.connect(url, token_file, patience) as studio, progress("tasks listed") as update:
+        with server.connect() as studio, progress("tasks listed") as update:
             pulled = pull(opened, studio, project, update)
         return Output(_pulled(opened, project, pulled), _print_pulled)
 
 
 @command(app, "watch")
 def watch_command(
+    *,
     store: opts.StoreOption,
     project: opts.ProjectOption,
     every: Annotated[float, Option(min=0.1, help="Seconds between two pulls.")] = 30.0,
     seconds: Annotated[float | None, Option(min=0, help="Stop after this time. Default: Ctrl-C.")] = None,
     until_reviewed: Annotated[int | None, Option(min=1, help="Stop when this number of tasks is reviewed.")] = None,
-    url: opts.UrlOption = None,
-    token_file: opts.TokenFileOption = None,
-    patience: opts.PatienceOption = 60.0,
+    server: opts.LabelStudioServer,
 ) -> Output:
     """Pull repeatedly. Ctrl-C stops; pulled annotations are kept.
 
@@ -154,7 +137,7 @@ def watch_command(
     end = None if seconds is None else time.monotonic() + seconds
     stop = threading.Event()
     last: dict[str, Any] = {}
-    with opts.open_store(store) as opened, opts.connect(url, token_file, patience) as studio:
+    with opts.open_store(store) as opened, server.connect() as studio:
         pulls = watch(opened, studio, project, every=every, until=stop, on_error=lambda error: err.print(str(error)))
         try:
             for pulled in pulls:
@@ -191,12 +174,11 @@ def _pulled(store: Store, project: str, pulled: PullResult) -> dict[str, Any]:
     return {**_status(store, project), **counts, "not_of_the_form": pulled.skipped}
 
 
-def _plan(store: Store, project: str, model: str | None, sampling: SamplingRequest) -> dict[str, Any]:
-    from vestigo.resolve import resolve_review_model
+def _plan(store: Store, project: str, model: Model, sampling: SamplingRequest) -> dict[str, Any]:
     from vestigo.review.sampling.sample import sample_tasks
 
     with progress("crops read") as read:
-        sample = sample_tasks(store, project, resolve_review_model(store, model), sampling, read)
+        sample = sample_tasks(store, project, model, sampling, read)
     return {
         **NO_COUNTS,
         "project": project,

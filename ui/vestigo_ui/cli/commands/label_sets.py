@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from vestigo.resolve import require_attributes
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, make_table, out
@@ -23,6 +24,7 @@ NO_COUNTS = {"created": 0, "pulled": 0, "corrections": 0, "conflicts": 0}
 
 
 def export_command(
+    *,
     store: opts.StoreOption,
     path: Annotated[Path, Option("--out", "-o", help="File to write: .csv, or .mat for the Market-1501 structure.")],
     project: opts.ProjectsOption = None,
@@ -30,8 +32,7 @@ def export_command(
         int | None, Option("--version", help="A label set. Default: a new one of the labels that are agreed now.")
     ] = None,
     schema: opts.SchemaOption = None,
-    case: opts.CaseOption = None,
-    authority: opts.AuthorityOption = None,
+    audit: opts.AuditOptions,
 ) -> Output:
     """Write a label set to a file; labels that are agreed now become a new label set.
 
@@ -58,7 +59,7 @@ def export_command(
             "labels": label_set.labels,
             "projects": list(label_set.projects),
         }
-        opened.audit.record(opts.login(), "export", details=details, case=case, authority=authority)
+        audit.record(opened, "export", details)
         if path.suffix == ".csv":
             count = write_csv(read_label_set(opened, label_set), path)
         else:
@@ -74,22 +75,19 @@ def import_command(
     store: opts.StoreOption,
     path: Annotated[Path, Argument(help="File of `vestigo label export`, or a .mat annotation of identities.")],
     project: opts.ProjectOption,
-    model: opts.StoredModelOption = None,
-    schema: opts.SchemaOption = None,
+    reviewed: opts.ReviewedModel,
 ) -> Output:
     """Read labels from a file into a project of its own; existing labels of the same crops are replaced.
 
     Example: vestigo label import labels.csv --store archive --project from-files
     """
     from vestigo.datasets.attributes_mat import read_annotations
-    from vestigo.resolve import require_attributes, resolve_review_model
     from vestigo.review.labels.files import group_label_rows, import_labels, match_identity_labels, read_csv
 
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"{path}: give a .csv or a .mat file")
     with opts.open_store(store) as opened:
-        labelled = resolve_review_model(opened, model)
-        opts.check_schema(schema, labelled.name, labelled.facts.attributes)
+        labelled = reviewed.resolve(opened)
         attributes = require_attributes(labelled)
         if path.suffix == ".csv":
             labels = group_label_rows(read_csv(path, attributes), path.name)

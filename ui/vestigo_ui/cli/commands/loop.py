@@ -8,15 +8,15 @@ from typing import Annotated, Any
 from typer import Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.commands.retrain import candidate_row, check_base_schema, print_candidate, run_retraining
+from vestigo_ui.cli.commands.retrain import TrainingOptions, candidate_row, print_candidate, run_retraining
 from vestigo_ui.cli.output import JsonOption, Output, note, out, progress, run_with_bars
 
 
 def loop_command(
+    *,
     store: opts.StoreOption,
     project: opts.ProjectOption,
-    base: opts.BaseOption,
-    data: opts.DataOption = None,
+    training: TrainingOptions,
     strategy: Annotated[str | None, Option(help="See `vestigo label push`.")] = None,
     budget: Annotated[int, Option(min=1, help="Tasks per round.")] = 200,
     enough: Annotated[
@@ -31,23 +31,13 @@ def loop_command(
     ] = None,
     rounds: Annotated[int | None, Option(min=1, help="Stop after this number of rounds.")] = None,
     images: Annotated[str, Option(help="See `vestigo label push`.")] = "inline",
-    mode: opts.ModeOption = "heads",
-    margin: opts.MarginOption = 1.0,
-    map_margin: opts.MapMarginOption = 1.0,
-    replay: opts.ReplayOption = 2000,
-    schema: opts.SchemaOption = None,
-    device: opts.DeviceOption = "auto",
-    models: opts.ModelsOption = None,
-    by: opts.ByOption = None,
     reindex: Annotated[
         bool, Option("--reindex", help="After a promotion, index the archive again with the new model and continue.")
     ] = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Print the steps of a round; nothing is stored, sent or trained.")
     ] = False,
-    url: opts.UrlOption = None,
-    token_file: opts.TokenFileOption = None,
-    patience: opts.PatienceOption = 60.0,
+    server: opts.LabelStudioServer,
     as_json: JsonOption = False,
 ) -> Output:
     """Sample tasks, wait until they are reviewed, retrain, and promote the candidate if it passes the gate.
@@ -57,12 +47,9 @@ def loop_command(
 
     Example: vestigo loop --store archive --project spring --base default --data market/ --every 24
     """
-    from vestigo.promotion.gate import Margins
     from vestigo.review.sampling.sample import SamplingRequest
     from vestigo.review.sampling.strategies import DEFAULT_STRATEGY
-    from vestigo_models.devices import resolve_device
     from vestigo_workers.indexing.reindex import reindex_stale
-    from vestigo_workers.retraining.candidate import RetrainRequest
     from vestigo_workers.retraining.review_round import RoundRequest, plan_round, review_round
 
     request = RoundRequest(
@@ -72,27 +59,16 @@ def loop_command(
         enough=enough,
         poll=poll,
         wait=None if wait is None else wait * 3600,
-        retraining=RetrainRequest(
-            base=base,
-            data=data,
-            projects=(project,),
-            mode=mode,
-            replay=replay,
-            margins=Margins(mAP=map_margin, attributes=margin),
-            folder=models,
-            by=by or opts.login(),
-            account=opts.login(),
-            device=resolve_device(device),
-        ),
+        retraining=training.request(projects=(project,)),
     )
     rows: list[dict[str, Any]] = []
     with opts.open_store(store) as opened:
-        check_base_schema(opened, base, schema)
+        training.check_schema(opened)
         if dry_run:
             return Output({"dry_run": True, **plan_round(opened, request), "rounds": []}, _print_plan)
         while True:
             began = time.monotonic()
-            with opts.connect(url, token_file, patience) as studio, progress("reviewed") as update:
+            with server.connect() as studio, progress("reviewed") as update:
                 counts, candidate = review_round(
                     opened,
                     studio,

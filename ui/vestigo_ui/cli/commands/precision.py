@@ -11,8 +11,9 @@ from vestigo_ui.cli.output import Output, make_table, out
 
 
 def precision_command(
+    *,
     store: opts.StoreOption,
-    model: opts.StoredModelOption = None,
+    reviewed: opts.ReviewedModel,
     project: opts.ProjectsOption = None,
     confidence: Annotated[float, Option(min=0, max=1, help="Skip predictions below this confidence.")] = 0.0,
     period: Annotated[
@@ -21,7 +22,6 @@ def precision_command(
     by: Annotated[
         Literal["camera", "period"] | None, Option(help="Also print a table for each camera or period.")
     ] = None,
-    schema: opts.SchemaOption = None,
     values: Annotated[bool, Option("--values", help="Also print precision and recall of every value.")] = False,
 ) -> Output:
     """Estimate the precision of every attribute on the whole archive from sampled and reviewed tasks.
@@ -31,20 +31,18 @@ def precision_command(
 
     Example: vestigo precision --store archive --by camera
     """
-    from vestigo.resolve import resolve_review_model
     from vestigo.review.estimates.precision import estimate_precision
     from vestigo.review.estimates.review_sample import read_review_sample
 
     with opts.open_store(store) as opened:
-        reviewed_model = resolve_review_model(opened, model)
-        opts.check_schema(schema, reviewed_model.name, reviewed_model.facts.attributes)
-        sample = read_review_sample(opened, reviewed_model, project)
+        model = reviewed.resolve(opened)
+        sample = read_review_sample(opened, model, project)
     estimate = estimate_precision(sample.reviewed, confidence=confidence, period=period)
     error = sample.reviewed.error
     accuracies = [attribute.accuracy.value for attribute in estimate.attributes.values() if attribute.accuracy]
     result = {
-        "model": reviewed_model.name,
-        "digest": reviewed_model.digest,
+        "model": model.name,
+        "digest": model.digest,
         **estimate.to_dict(),
         "attributes_mean": sum(accuracies) / len(accuracies) if accuracies else None,
         "tasks": len(sample.reviewed.probability) - sample.missing,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from vestigo.resolve import resolve_search_model
 from vestigo_models.errors import UsageError
 from vestigo_models.text_files import read_text
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, out, print_without_time, progress
+from vestigo_ui.cli.output import Output, out, print_skipped, print_without_time, progress
 
 if TYPE_CHECKING:
     from vestigo.retrieval.bulk import BulkQueries
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def rank_command(
+    *,
     store: opts.StoreOption,
     name: Annotated[str, Option("--name", help="Name of the ranking in the store.")],
     queries: Annotated[
@@ -30,16 +32,9 @@ def rank_command(
         bool, Option("--each-tracklet", help="Every tracklet of the store is a query, its crops fused.")
     ] = False,
     top: Annotated[int, Option("--top", min=1, help="Crops kept per query.")] = 50,
-    model: opts.StoredModelOption = None,
-    where: opts.WhereOption = "",
-    schema: opts.SchemaOption = None,
-    filter_mode: opts.FilterOption = "off",
-    max_lost: opts.MaxLostOption = 0.01,
-    cameras: opts.CamerasOption = None,
-    since: opts.FromOption = None,
-    until: opts.ToOption = None,
-    case: opts.CaseOption = None,
-    authority: opts.AuthorityOption = None,
+    searched: opts.SearchedModel,
+    part: opts.ArchivePart,
+    audit: opts.AuditOptions,
     device: opts.DeviceOption = "auto",
 ) -> Output:
     """Rank the archive for many queries in one pass and save the ranking in the store.
@@ -51,29 +46,28 @@ def rank_command(
 
     Example: vestigo rank wanted/ --store archive --name wanted-2026-05
     """
-    from vestigo.resolve import resolve_digest, resolve_search_model
     from vestigo.retrieval.bulk import rank_gallery
     from vestigo.store.audit.records import query_key
 
     if (queries is None) != each_tracklet:
         raise UsageError("give queries (a dataset, a folder or a list of crops) or --each-tracklet, one of the two")
     started = time.monotonic()
-    config = opts.read_filter(filter_mode, max_lost)
+    config = opts.read_filter(searched.filter, searched.max_lost)
     with opts.open_store(store) as opened:
-        scope = opts.read_scope(opened, cameras, since, until, where)
-        opts.check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
-        bulk, excluded = _read_queries(opened, queries, model, device)
+        scope = part.scope(opened, searched.where)
+        searched.check_schema(opened)
+        bulk, excluded = _read_queries(opened, queries, searched, device)
         details = {
             "ranking": name,
             "query": query_key(crops=bulk.names),
             "queries": len(bulk.names),
             "source": "every tracklet" if queries is None else str(queries),
             **opts.scope_details(scope),
-            "filter": filter_mode,
+            "filter": searched.filter,
             "top": top,
             "model": bulk.model,
         }
-        opened.audit.record(opts.login(), "rank", details=details, case=case, authority=authority)
+        audit.record(opened, "rank", details)
         with progress("crops compared") as update:
             ranked = rank_gallery(opened, bulk, name, top=top, scope=scope, filter_config=config, progress=update)
     result = {
@@ -93,16 +87,15 @@ def rank_command(
 
 
 def _read_queries(
-    store: Store, queries: Path | None, model: str | None, device: str
+    store: Store, queries: Path | None, searched: opts.SearchedModel, device: str
 ) -> tuple[BulkQueries, dict[str, int]]:
     """Return the queries, and the number of skipped images by reason."""
-    from vestigo.resolve import resolve_digest, resolve_search_model
     from vestigo.retrieval.bulk import crop_queries, tracklet_queries
     from vestigo.retrieval.image_queries import image_queries
     from vestigo.retrieval.query import open_encoder
 
     if queries is None or queries.is_file():
-        digest = model and resolve_digest(store, model)
+        digest = searched.digest(store)
         if queries is None:
             return tracklet_queries(store, resolve_search_model(store, digest)), {}
         try:
@@ -113,7 +106,7 @@ def _read_queries(
             raise UsageError(f"{queries}: names no crop")
         return crop_queries(store, list(dict.fromkeys(lines)), digest), {}
     with progress("queries") as update:
-        return image_queries(queries, lambda: open_encoder(store, model, device), update)
+        return image_queries(queries, lambda: open_encoder(store, searched.model, device), update)
 
 
 def _print(result: Mapping[str, Any]) -> None:
@@ -124,5 +117,4 @@ def _print(result: Mapping[str, Any]) -> None:
     if result["filter"] is not None:
         out.print(f"{result['kept_fraction']:.1%} of the crops kept. {result['filter']['sentence']}", style="dim")
     print_without_time(result["without_time"])
-    for reason, count in result["excluded"].items():
-        out.print(f"  skipped: {count} x {reason}", style="yellow")
+    print_skipped(result["excluded"])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
+from vestigo.resolve import open_model
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, make_table, number_text, out, program, progress_stages
 
@@ -15,28 +18,74 @@ if TYPE_CHECKING:
     from vestigo_workers.retraining.candidate import CandidateResult, RetrainRequest
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """Options of a candidate model's training and of the gate."""
+
+    base: Annotated[
+        str, Option("--base", help="Model to train: a name or digest of the registry, default, a folder, hub:ID.")
+    ]
+    data: Annotated[
+        Path | None,
+        Option(
+            "--data",
+            help="Dataset: its training split is replayed, its query and gallery are the test split. Without one, "
+            "crops of the store are replayed and a fifth of its annotated people is tested.",
+        ),
+    ] = None
+    mode: Annotated[
+        Literal["heads", "all"], Option("--mode", help="heads: refit the attribute heads only. all: the whole network.")
+    ] = "heads"
+    margin: Annotated[float, Option("--margin", min=0, help="Points that an attribute may lose.")] = 1.0
+    map_margin: Annotated[float, Option("--map-margin", min=0, help="Points that the mAP may lose.")] = 1.0
+    replay: Annotated[int, Option("--replay", min=0, help="Images that are replayed against forgetting.")] = 2000
+    schema: opts.SchemaOption = None
+    device: opts.DeviceOption = "auto"
+    models: Annotated[
+        Path | None, Option("--out", help="Folder for candidate models. Default: models in the store's folder.")
+    ] = None
+    by: opts.ByOption = None
+
+    def request(self, **settings: Any) -> RetrainRequest:
+        """Return the request of these options; `settings` are its other fields."""
+        from vestigo.promotion.gate import Margins
+        from vestigo_models.devices import resolve_device
+        from vestigo_workers.retraining.candidate import RetrainRequest
+
+        return RetrainRequest(
+            base=self.base,
+            data=self.data,
+            mode=self.mode,
+            replay=self.replay,
+            margins=Margins(mAP=self.map_margin, attributes=self.margin),
+            folder=self.models,
+            by=self.by or opts.login(),
+            account=opts.login(),
+            device=resolve_device(self.device),
+            **settings,
+        )
+
+    def check_schema(self, store: Store) -> None:
+        """Check `--schema` against the model that is trained further; raises as `opts.check_schema`."""
+        if self.schema is not None:
+            package = open_model(store, self.base)
+            opts.check_schema(self.schema, package.name, package.schema)
+
+
 def retrain_command(
+    *,
     store: opts.StoreOption,
-    base: opts.BaseOption,
-    data: opts.DataOption = None,
-    mode: opts.ModeOption = "heads",
+    training: TrainingOptions,
     project: opts.ProjectsOption = None,
     label_set: Annotated[
         int | None, Option("--label-set", help="Version of labels. Default: the labels that are agreed now.")
     ] = None,
-    margin: opts.MarginOption = 1.0,
-    map_margin: opts.MapMarginOption = 1.0,
-    replay: opts.ReplayOption = 2000,
     epochs: Annotated[int | None, Option(min=1, help="Of --mode all. Default: 3.")] = None,
     seed: Annotated[int, Option(help="Of every random choice.")] = 0,
     workers: Annotated[int, Option(min=1, help="Processes that train together (Ray Train).")] = 1,
-    schema: opts.SchemaOption = None,
-    device: opts.DeviceOption = "auto",
     name: Annotated[
         str | None, Option(help="Of the candidate model. Default: that of the base and the label set.")
     ] = None,
-    models: opts.ModelsOption = None,
-    by: opts.ByOption = None,
     keep: Annotated[bool, Option("--no-promote", help="Train and evaluate only; promote nothing.")] = False,
 ) -> Output:
     """Train a candidate model from labels, and promote it if it passes the gate.
@@ -47,41 +96,19 @@ def retrain_command(
 
     Example: vestigo retrain --store archive --base default --data market/
     """
-    from vestigo.promotion.gate import Margins
-    from vestigo_models.devices import resolve_device
-    from vestigo_workers.retraining.candidate import RetrainRequest
-
-    request = RetrainRequest(
-        base=base,
-        data=data,
+    request = training.request(
         version=label_set,
         projects=tuple(project or ()),
-        mode=mode,
-        replay=replay,
-        margins=Margins(mAP=map_margin, attributes=margin),
         name=name,
-        folder=models,
         promote=not keep,
-        by=by or opts.login(),
-        account=opts.login(),
         workers=workers,
-        device=resolve_device(device),
         seed=seed,
         epochs=epochs,
     )
     with opts.open_store(store) as opened:
-        check_base_schema(opened, base, schema)
+        training.check_schema(opened)
         result = candidate_row(run_retraining(opened, request), store)
     return Output(result, print_candidate)
-
-
-def check_base_schema(store: Store, base: str, schema: str | None) -> None:
-    """Check `--schema` against the model that is trained further; raises as `check_schema`."""
-    from vestigo.resolve import open_model
-
-    if schema is not None:
-        package = open_model(store, base)
-        opts.check_schema(schema, package.name, package.schema)
 
 
 def run_retraining(store: Store, request: RetrainRequest) -> CandidateResult:

@@ -1,6 +1,7 @@
 """`vestigo runs`: runs, their results and quarantined inputs."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from typer import Argument, Option, Typer
@@ -54,6 +55,7 @@ def resume_command(run: RunArgument, store: opts.StoreOption) -> Output:
 
 @command(app, "retry")
 def retry_command(
+    *,
     run: RunArgument,
     store: opts.StoreOption,
     inputs: Annotated[
@@ -61,8 +63,7 @@ def retry_command(
     ] = None,
     reason: Annotated[str | None, Option(help="Only inputs that were quarantined for this reason.")] = None,
     by: opts.ByOption = None,
-    case: opts.CaseOption = None,
-    authority: opts.AuthorityOption = None,
+    audit: opts.AuditOptions,
 ) -> Output:
     """Process the quarantined inputs of a run again, and its pending ones; what fails again is quarantined again.
 
@@ -77,10 +78,7 @@ def retry_command(
     details = {"run": run, "inputs": inputs or None, "reason": reason, "by": by}
     details = {name: value for name, value in details.items() if value is not None}
     with opts.open_store(store) as opened:
-
-        def record() -> None:
-            opened.audit.record(opts.login(), "retry", details=details, case=case, authority=authority)
-
+        record = partial(audit.record, opened, "retry", details)
         retried, result = run_with_bars(
             opened,
             lambda open_progress: retry(opened, run, open_progress, names=inputs or None, reason=reason, before=record),

@@ -12,6 +12,7 @@ from vestigo_ui.cli.output import Output, progress
 
 
 def score_command(
+    *,
     features: Annotated[
         Path,
         Argument(
@@ -19,12 +20,10 @@ def score_command(
             "optionally image (text; equal for equal images)."
         ),
     ],
-    protocol: opts.ProtocolOption = "cross-camera",
+    ranking: opts.RankingOptions,
     distance: Annotated[
         Literal["cosine", "euclidean"], Option("--distance", help="How embeddings are compared.")
     ] = "cosine",
-    ap: opts.ApOption = "standard",
-    rerank: opts.RerankOption = False,
 ) -> Output:
     """Score the features of any program with the retrieval metrics of `vestigo evaluate`; no model is needed.
 
@@ -38,7 +37,7 @@ def score_command(
 
     started = time.monotonic()
     query, gallery = read_features(features)
-    options = EvaluationOptions(protocol=protocol, ap=ap, metric=distance, rerank=rerank)
+    options = EvaluationOptions(**vars(ranking), metric=distance)
     with progress("ranking", len(query.pids)) as update:
         evaluation = evaluate_features(query, gallery, options, lambda _: update)
     result = {
@@ -48,10 +47,8 @@ def score_command(
         "attributes_balanced": None,
         "regions": {},
         "filter": None,
-        "protocol": protocol,
+        **vars(ranking),
         "distance": distance,
-        "ap": ap,
-        "rerank": rerank,
         "seconds": time.monotonic() - started,
     }
     return Output(result, print_ranking)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from vestigo_models.errors import BadInput, UsageError
-from vestigo_models.private_files import create_private
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, make_table, note, out, print_without_time
+from vestigo_ui.cli.output import Output, make_table, note, out, print_without_time, write_page
 
 if TYPE_CHECKING:
-    from vestigo.retrieval.query import Query
     from vestigo.retrieval.search import Hit, SearchResult
     from vestigo.store.open import Store
     from vestigo_models.arrays import UInt8Array
 
 
 def search_command(
+    *,
     store: opts.StoreOption,
     query: Annotated[
         list[str] | None,
@@ -32,18 +31,11 @@ def search_command(
     ] = None,
     top: Annotated[int, Option("--top", min=1, help="Crops in the result.")] = 20,
     box: Annotated[str | None, Option("--box", metavar="x,y,w,h", help="The person in the image, in pixels.")] = None,
-    model: opts.StoredModelOption = None,
-    where: opts.WhereOption = "",
-    schema: opts.SchemaOption = None,
-    filter_mode: opts.FilterOption = "off",
-    max_lost: opts.MaxLostOption = 0.01,
+    searched: opts.SearchedModel,
     rerank: Annotated[bool, Option("--rerank", help="Re-rank the nearest 200 by k-reciprocal neighbours.")] = False,
-    cameras: opts.CamerasOption = None,
-    since: opts.FromOption = None,
-    until: opts.ToOption = None,
+    part: opts.ArchivePart,
     html: opts.HtmlOption = None,
-    case: opts.CaseOption = None,
-    authority: opts.AuthorityOption = None,
+    audit: opts.AuditOptions,
     device: opts.DeviceOption = "auto",
 ) -> Output:
     """Find the crops that are most similar to a person, or that have the attributes of --where.
@@ -63,40 +55,45 @@ def search_command(
 
     Example: vestigo search person.jpg --store archive --top 10 --cameras gate,hall --html result.html
     """
-    from vestigo.resolve import resolve_digest, resolve_search_model
+    from vestigo.retrieval.query import Query, open_encoder
     from vestigo.retrieval.search import search_conditions, search_query
     from vestigo.store.audit.records import shown_crops
 
     started = time.monotonic()
-    config = opts.read_filter(filter_mode, max_lost)
+    config = opts.read_filter(searched.filter, searched.max_lost)
     crops, images = _read_query(query or [], box)
-    if not query and not where:
+    if not query and not searched.where:
         raise UsageError("the search has no query: give an image, the id of a crop, or --where")
-    if not query and (rerank or filter_mode != "off"):
+    if not query and (rerank or searched.filter != "off"):
         raise UsageError("--filter and --rerank compare with a query: give an image or the id of a crop with them")
     with opts.open_store(store) as opened:
-        scope = opts.read_scope(opened, cameras, since, until, where if query else "")
-        opts.check_stored_schema(schema, lambda: resolve_search_model(opened, model and resolve_digest(opened, model)))
+        scope = part.scope(opened, searched.where if query else "")
+        searched.check_schema(opened)
         snapshot = opened.crops.snapshot()
         if query:
-            person = _build_query(opened, crops, list(images.values()), model, device)
+            if images:
+                encoder = open_encoder(opened, searched.model, device)
+                views, digest = encoder.extract(list(images.values())), encoder.package.digest
+                person = Query(crops=crops, views=views, model=digest)
+            else:
+                person = Query(crops=crops, model=searched.digest(opened))
             result = search_query(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
         else:
-            digest = model and resolve_digest(opened, model)
-            result = search_conditions(opened, where, model=digest, top=top, scope=scope)
+            model = searched.digest(opened)
+            result = search_conditions(opened, searched.where, model=model, top=top, scope=scope)
         seconds = time.monotonic() - started
         details = {
-            **_query_details(crops, list(images), box, where),
+            **_query_details(crops, list(images), box, searched.where),
             **opts.scope_details(scope),
-            "filter": filter_mode,
+            "filter": searched.filter,
             "model": result.model,
             **shown_crops([hit.crop for hit in result.hits]),
             **({} if html is None else {"to_file": str(html.absolute())}),
         }
-        opened.audit.record(opts.login(), "search", details=details, snapshot=snapshot, case=case, authority=authority)
+        audit.record(opened, "search", details, snapshot)
         if html is not None:
-            facts = {"Store": Path(store).name} | ({"Conditions": where} if where else {})
-            _write_page(opened, html, result, crops, list(images.values()), facts)
+            facts = {"Store": Path(store).name} | ({"Conditions": searched.where} if searched.where else {})
+            write_search_page(opened, html, result, facts, crops=crops, images=list(images.values()))
             note(f"report: {html}")
     output = {
         "results": [_hit_result(hit) for hit in result.hits],
@@ -132,18 +129,6 @@ def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dic
     return crops, images
 
 
-def _build_query(
-    store: Store, crops: tuple[str, ...], images: list[UInt8Array], model: str | None, device: str
-) -> Query:
-    from vestigo.resolve import resolve_digest
-    from vestigo.retrieval.query import Query, open_encoder
-
-    if not images:
-        return Query(crops=crops, model=model and resolve_digest(store, model))
-    encoder = open_encoder(store, model, device)
-    return Query(crops=crops, views=encoder.extract(images), model=encoder.package.digest)
-
-
 def _query_details(crops: tuple[str, ...], files: list[str], box: str | None, where: str) -> dict[str, Any]:
     """Return the query as details of an audit entry."""
     from vestigo.store.audit.records import query_key
@@ -171,33 +156,30 @@ def _hit_result(hit: Hit) -> dict[str, Any]:
     }
 
 
-def _write_page(
+def write_search_page(
     store: Store,
     html: Path,
     result: SearchResult,
-    crops: tuple[str, ...],
-    images: list[UInt8Array],
-    facts: dict[str, str],
+    facts: Mapping[str, str],
+    *,
+    crops: Sequence[str],
+    images: Sequence[UInt8Array] = (),
 ) -> None:
+    """Write the page of a search for stored crops and images."""
     from vestigo.reports.search import search_page
     from vestigo.retrieval.gallery import without_time_note
+    from vestigo_models.inference.images import decode_image
 
-    facts |= {"Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
+    def read_crops(ids: Sequence[str]) -> list[UInt8Array]:
+        return [decode_image(row["image"]) for row in store.crops.get(ids, ["image"], model=result.model)]
+
+    facts = {**facts, "Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     if note := without_time_note(result.without_time):
         facts |= {"Left out": note}
     if result.filter is not None:
         facts |= {"Crops that the filter kept": f"{result.kept_fraction:.1%}", "Filter": result.filter.describe()}
-    hits = read_crops(store, tuple(hit.crop for hit in result.hits), result.model)
-    page = search_page(result, [*images, *read_crops(store, crops, result.model)], hits, facts)
-    with create_private(html, "w") as file:
-        file.write(page)
-
-
-def read_crops(store: Store, ids: tuple[str, ...], model: str) -> list[UInt8Array]:
-    """Return the images of stored crops."""
-    from vestigo_models.inference.images import decode_image
-
-    return [decode_image(row["image"]) for row in store.crops.get(ids, ["image"], model=model)]
+    hits = read_crops([hit.crop for hit in result.hits])
+    write_page(html, search_page(result, [*images, *read_crops(crops)], hits, facts))
 
 
 def _print(result: Mapping[str, Any]) -> None:

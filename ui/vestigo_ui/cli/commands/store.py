@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Exit, Option, Typer
 
+from vestigo.resolve import resolve_review_model
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command, out, print_without_time, progress
 
@@ -62,11 +63,8 @@ def migrate_command(store: opts.StoreOption) -> Output:
 def export_command(
     folder: Annotated[Path, Argument(help="New or empty folder.")],
     store: opts.StoreOption,
-    cameras: opts.CamerasOption = None,
-    since: opts.FromOption = None,
-    until: opts.ToOption = None,
-    case: opts.CaseOption = None,
-    authority: opts.AuthorityOption = None,
+    part: opts.ArchivePart,
+    audit: opts.AuditOptions,
 ) -> Output:
     """Write the crops of one model in the Market-1501 layout, with their origins in crops.csv.
 
@@ -77,18 +75,17 @@ def export_command(
 
     Example: vestigo store export market/ --store archive --cameras entrance
     """
-    from vestigo.resolve import resolve_review_model
     from vestigo.retrieval.gallery import count_without_time
 
     with opts.open_store(store) as opened:
-        scope, model = opts.read_scope(opened, cameras, since, until), resolve_review_model(opened)
+        scope, model = part.scope(opened), resolve_review_model(opened)
         details = {
             "what": "crops",
             "to_folder": str(folder.absolute()),
             "model": model.digest,
             **opts.scope_details(scope),
         }
-        opened.audit.record(opts.login(), "export", details=details, case=case, authority=authority)
+        audit.record(opened, "export", details)
         with progress("writing crops") as update:
             report = opened.export_market(
                 folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update
