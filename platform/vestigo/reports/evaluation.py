@@ -10,7 +10,7 @@ from vestigo.evaluation.attributes import AttributeEvaluation
 from vestigo.evaluation.compare import ModelComparison
 from vestigo.evaluation.evaluate import Evaluation
 from vestigo.evaluation.metrics.ranking import SCORED
-from vestigo.reports.evaluation_charts import cmc_chart, filter_chart, reliability_chart
+from vestigo.reports.charts import cmc_chart, filter_chart, reliability_chart
 from vestigo.reports.page import render
 from vestigo.reports.region_examples import RegionExample
 from vestigo_models.arrays import Int64Array

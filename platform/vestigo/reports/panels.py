@@ -19,6 +19,8 @@ PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 RGB = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
+Layer = tuple[str, Labels, RegionSchema]
+"""Caption of a label map, its ids (any size), and their meaning."""
 
 
 def region_overlay(image: RGB, labels: Labels, schema: RegionSchema = REGIONS) -> RGB:
@@ -49,6 +51,14 @@ def cells_enlarged(labels: Labels, size: tuple[int, int]) -> Labels:
     return labels[rows[:, None], columns]
 
 
+def labelled_crops(image: RGB, layers: Sequence[Layer], height: int) -> list[tuple[str, RGB]]:
+    """Return captions and images of one height: the crop, then each label map overlaid on it."""
+    size = (max(1, round(image.shape[1] * height / image.shape[0])), height)
+    crop = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    overlays = ((caption, region_overlay(crop, labels, schema)) for caption, labels, schema in layers)
+    return [("crop", crop), *overlays]
+
+
 def panel(image: RGB, layers: Sequence[tuple[str, Labels]], schema: RegionSchema = REGIONS) -> RGB:
     """Return one image of a crop and its label maps, each overlaid on the crop with a caption above it.
 
@@ -60,12 +70,10 @@ def panel(image: RGB, layers: Sequence[tuple[str, Labels]], schema: RegionSchema
     Returns:
         RGB uint8; every part is `PANEL_HEIGHT` pixels high.
     """
-    width = max(1, round(image.shape[1] * PANEL_HEIGHT / image.shape[0]))
-    large = np.asarray(cv2.resize(image, (width, PANEL_HEIGHT), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-    parts = [("crop", large), *((caption, region_overlay(large, labels, schema)) for caption, labels in layers)]
+    parts = labelled_crops(image, [(caption, labels, schema) for caption, labels in layers], PANEL_HEIGHT)
     font = ImageFont.load_default(12)
     # A narrow crop is narrower than its caption.
-    column = max([width, *(int(font.getlength(caption)) + 1 for caption, _ in parts)])
+    column = max([parts[0][1].shape[1], *(int(font.getlength(caption)) + 1 for caption, _ in parts)])
     size = (MARGIN + len(parts) * (column + MARGIN), MARGIN + CAPTION + PANEL_HEIGHT + MARGIN)
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +10,7 @@ from vestigo.datasets.reid import REGIONS as FOLDER
 from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.regions import BELONGINGS, carried_attributes
 from vestigo.reports.page import THUMBNAIL_HEIGHT
-from vestigo.reports.panels import region_overlay
+from vestigo.reports.panels import Labels, Layer, labelled_crops
 from vestigo_models.errors import BadInput
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.extractor import Extractor
@@ -20,28 +19,22 @@ from vestigo_models.inference.region_finder import MOST_IMAGES, NamedImage, Regi
 from vestigo_models.isolation import call
 from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.label_folder import read_labels
-from vestigo_models.schemas.regions import REGIONS, RegionSchema, cluster_regions
+from vestigo_models.schemas.regions import REGIONS, cluster_regions
 
 EXAMPLES_SHOWN = 12
-
-Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RegionExample:
-    """One image and its label maps (uint8, any size), each with a caption and the schema of its ids."""
+    """One image and its label maps."""
 
     title: str
     image: NDArray[np.uint8]
-    layers: tuple[tuple[str, Labels, RegionSchema], ...]
+    layers: tuple[Layer, ...]
 
     def panels(self) -> list[tuple[str, NDArray[np.uint8]]]:
-        """Return captions and images of equal size: the crop, then each label map overlaid on it."""
-        height, width = self.image.shape[:2]
-        size = (max(1, round(width * THUMBNAIL_HEIGHT / height)), THUMBNAIL_HEIGHT)
-        crop = np.asarray(cv2.resize(self.image, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-        overlays = ((caption, region_overlay(crop, labels, schema)) for caption, labels, schema in self.layers)
-        return [("crop", crop), *overlays]
+        """Return the thumbnails of the crop and of its label maps, with captions."""
+        return labelled_crops(self.image, self.layers, THUMBNAIL_HEIGHT)
 
 
 def region_examples(
@@ -73,7 +66,7 @@ def region_examples(
         if isinstance(regions, BadInput):
             continue
         pixels = images[best][1].pixels
-        layers: list[tuple[str, Labels, RegionSchema]] = [("parser", regions.body, REGIONS)]
+        layers: list[Layer] = [("parser", regions.body, REGIONS)]
         if regions.clusters is not None:
             layers.append(("clustering", regions.clusters, cluster_regions(config.clusters)))
         layers.append(("FLS", regions.grid, REGIONS))
@@ -113,9 +106,10 @@ def select_identities(dataset: ReidDataset, shown: int) -> list[tuple[str, NDArr
                 queue.pop(0)
             if queue and len(selected) < shown:
                 selected.append(queue.pop(0))
-    selected = sorted([*selected, *unknown[: shown - len(selected)]])
+    selected += unknown[: shown - len(selected)]
+    titles = {pid: "not annotated" if pid in unknown else ", ".join(carried[pid]) or "carries nothing" for pid in pids}
     return [
-        (_title(pid, carried[pid], pid in unknown), np.flatnonzero(split.pids == pid)[:MOST_IMAGES]) for pid in selected
+        (f"person {pid} · {titles[pid]}", np.flatnonzero(split.pids == pid)[:MOST_IMAGES]) for pid in sorted(selected)
     ]
 
 
@@ -131,7 +125,3 @@ def _most_belongings(maps: Sequence[Labels]) -> int:
     """Return the image whose true label map shows most belongings; the first one if none does."""
     areas = [float((labels == REGIONS.names.index(BELONGINGS)).mean()) for labels in maps]
     return int(np.argmax(areas)) if areas else 0
-
-
-def _title(pid: int, carried: Sequence[str], unknown: bool) -> str:
-    return f"person {pid} · {'not annotated' if unknown else ', '.join(carried) or 'carries nothing'}"

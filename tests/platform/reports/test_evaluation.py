@@ -15,9 +15,8 @@ from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.compare import compare
 from vestigo.evaluation.evaluate import Evaluation, evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
-from vestigo.reports.charts import Axis, Chart, Point, percent_axis
+from vestigo.reports.charts import Axis, Chart, Point, filter_chart, percent_axis, reliability_chart
 from vestigo.reports.evaluation import attribute_cards, evaluation_page, group_queries
-from vestigo.reports.evaluation_charts import filter_chart, reliability_chart
 from vestigo.reports.region_examples import region_examples, select_identities
 from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.fls.config import FlsConfig

@@ -88,9 +88,8 @@ class ArchivePart:
     cameras: Annotated[
         list[str] | None,
         Option(
-            "--cameras",
             help="Only these cameras: names separated by commas, or repeat the option. A name with a comma is given "
-            "alone, or in double quotes.",
+            "alone, or in double quotes."
         ),
     ] = None
     since: Annotated[
@@ -124,7 +123,6 @@ class SearchedModel:
     where: Annotated[
         str,
         Option(
-            "--where",
             metavar="ATTRIBUTE=VALUE,...",
             help="Only crops with these predicted values, such as gender=female,backpack=yes.",
             show_default=False,
@@ -166,14 +164,13 @@ class RankingOptions:
     protocol: Annotated[
         Literal["cross-camera", "same-camera", "all"],
         Option(
-            "--protocol",
             help="What a query is compared with: cross-camera skips images of its identity from its own camera (the "
-            "standard), same-camera compares within its own camera, all everywhere. Never with itself.",
+            "standard), same-camera compares within its own camera, all everywhere. Never with itself."
         ),
     ] = "cross-camera"
     ap: Annotated[
         Literal["standard", "trapezoid"],
-        Option("--ap", help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox."),
+        Option(help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox."),
     ] = "standard"
     rerank: Annotated[bool, Option("--rerank", help="Re-rank by k-reciprocal neighbours (CVPR 2017).")] = False
 
@@ -183,19 +180,13 @@ class LabelStudioServer:
     """Options of a Label Studio server."""
 
     url: Annotated[
-        str | None,
-        Option("--url", envvar="LABEL_STUDIO_URL", help="Label Studio server, such as http://127.0.0.1:8080."),
+        str | None, Option(envvar="LABEL_STUDIO_URL", help="Label Studio server, such as http://127.0.0.1:8080.")
     ] = None
     token_file: Annotated[
         Path | None,
-        Option(
-            "--token-file",
-            help="File with the server's token, readable by its owner only. Default: LABEL_STUDIO_API_KEY.",
-        ),
+        Option(help="File with the server's token, readable by its owner only. Default: LABEL_STUDIO_API_KEY."),
     ] = None
-    patience: Annotated[
-        float, Option("--patience", min=0, help="Seconds to wait for a server that does not answer.")
-    ] = 60.0
+    patience: Annotated[float, Option(min=0, help="Seconds to wait for a server that does not answer.")] = 60.0
 
     def connect(self) -> LabelStudioClient:
         """Connect to the server; the token comes from a file or the environment only."""
@@ -208,10 +199,8 @@ class LabelStudioServer:
 class AuditOptions:
     """Options that the audit log records."""
 
-    case: Annotated[str | None, Option("--case", help="Case number, for the audit log.")] = None
-    authority: Annotated[
-        str | None, Option("--authority", help="Reference of the authorisation, for the audit log.")
-    ] = None
+    case: Annotated[str | None, Option(help="Case number, for the audit log.")] = None
+    authority: Annotated[str | None, Option(help="Reference of the authorisation, for the audit log.")] = None
 
     def record(
         self, store: Store, action: AuditAction, details: Mapping[str, Any], snapshot: str | None = None

@@ -2,13 +2,13 @@
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from vestigo_models.errors import ConfigError
+from vestigo_models.private_files import create_private
 from vestigo_models.text_files import read_text
 
 Content = TypeVar("Content")
@@ -48,30 +48,14 @@ def config_folder() -> Path:
     return (Path(base) if base else Path.home() / ".config") / "vestigo"
 
 
-def write_private(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write a file of mode 0600 atomically.
-
-    Raises:
-        FileExistsError: If the file exists and `replace` is false.
-        ConfigError: If the file cannot be written.
-    """
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 atomically; raise ConfigError if it cannot be written."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                os.replace(partial, path)
-            else:
-                os.link(partial, path)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(partial)
-    except FileExistsError:
-        raise
+        with create_private(path, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 

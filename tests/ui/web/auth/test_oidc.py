@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 
 from tests.support.openid_provider import CLIENT, SECRET, Provider, provider
 from vestigo_models.errors import ConfigError
-from vestigo_ui.web.auth.events import SignInEvent
 from vestigo_ui.web.auth.oidc import find_role, user_name
 from vestigo_ui.web.auth.sessions import Session, Sessions
+from vestigo_ui.web.auth.sign_in import SignInEvent
 from vestigo_ui.web.auth.users import Role, Users
 from vestigo_ui.web.server.run import make_public_app
 from vestigo_ui.web.settings import OidcSettings, Settings

@@ -9,9 +9,8 @@ import pytest
 
 from vestigo_models.errors import ConfigError
 from vestigo_ui.web.auth import identity
-from vestigo_ui.web.auth.cases import SessionCase
 from vestigo_ui.web.auth.identity import User, find_user
-from vestigo_ui.web.auth.sessions import Sessions, provider_version
+from vestigo_ui.web.auth.sessions import SessionCase, Sessions, provider_version
 from vestigo_ui.web.auth.throttle import FORGET_AFTER_S, FREE_ATTEMPTS, MAX_ENTRIES, MAX_WAIT_S, Throttle
 from vestigo_ui.web.auth.users import Role, Users
 from vestigo_ui.web.settings import Settings

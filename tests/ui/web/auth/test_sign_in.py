@@ -11,9 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from vestigo_models.errors import StoreError
-from vestigo_ui.web.auth.events import SignInEvent
 from vestigo_ui.web.auth.sessions import Sessions
-from vestigo_ui.web.auth.sign_in import WRONG, local_path
+from vestigo_ui.web.auth.sign_in import WRONG, SignInEvent, local_path
 from vestigo_ui.web.auth.throttle import FREE_ATTEMPTS
 from vestigo_ui.web.auth.users import Role, Users
 from vestigo_ui.web.server.run import make_public_app

@@ -6,8 +6,8 @@ import streamlit as st
 
 from vestigo_ui.app.context import AUTHORITY, BLUR, CASE, PageContext
 from vestigo_ui.app.text import escape_md
-from vestigo_ui.web.auth.cases import MAX_LENGTH
 from vestigo_ui.web.auth.identity import read_case, write_case
+from vestigo_ui.web.auth.sessions import MAX_CASE_LENGTH
 
 # The menu is on the line of the navigation; pages begin below it and use the whole width.
 _STYLE = """<style>
@@ -57,7 +57,7 @@ def _show_case(context: PageContext) -> None:
         st.session_state[SEEN] = st.session_state[CASE].strip(), st.session_state[AUTHORITY].strip()
         write_case(context.user, *st.session_state[SEEN])
 
-    fields: dict[str, Any] = {"max_chars": MAX_LENGTH, "on_change": changed, "persist_state": "session"}
+    fields: dict[str, Any] = {"max_chars": MAX_CASE_LENGTH, "on_change": changed, "persist_state": "session"}
     st.text_input("Case", key=CASE, placeholder="Case number", **fields)
     st.text_input("Authorisation", key=AUTHORITY, placeholder="Reference of the approval", **fields)
 

@@ -21,19 +21,14 @@ if TYPE_CHECKING:
 def ablate_command(
     dataset: Annotated[Path, Argument(help="Dataset with attributes, such as `vestigo render` writes.")],
     folder: Annotated[Path, Option("--out", help="Folder of the ablation; an existing one is continued.")],
-    seeds: Annotated[int, Option("--seeds", min=1, help="Train every configuration with seeds 1 to N.")] = 3,
-    epochs: Annotated[int, Option("--epochs", min=1, help="Epochs of every training.")] = 20,
-    configs: Annotated[
-        str | None, Option("--configs", help="Configurations, separated by commas. Default: all.")
-    ] = None,
-    backbone: Annotated[str | None, Option("--backbone", help="Default: tiny on a CPU and resnet50 on CUDA.")] = None,
-    weights: Annotated[
-        str | None, Option("--weights", help="ImageNet weights for resnet50: a file, a folder or a hub id.")
-    ] = None,
+    seeds: Annotated[int, Option(min=1, help="Train every configuration with seeds 1 to N.")] = 3,
+    epochs: Annotated[int, Option(min=1, help="Epochs of every training.")] = 20,
+    configs: Annotated[str | None, Option(help="Configurations, separated by commas. Default: all.")] = None,
+    backbone: Annotated[str | None, Option(help="Default: tiny on a CPU and resnet50 on CUDA.")] = None,
+    weights: Annotated[str | None, Option(help="ImageNet weights for resnet50: a file, a folder or a hub id.")] = None,
     parser: ParserOption = "default",
     jobs: Annotated[
-        int | None,
-        Option("--jobs", min=1, help="Parallel trainings of one thread each. Default: one per CPU core, 1 on CUDA."),
+        int | None, Option(min=1, help="Parallel trainings of one thread each. Default: one per CPU core, 1 on CUDA.")
     ] = None,
     changes: opts.SetOption = None,
     schema: opts.SchemaOption = None,

@@ -27,12 +27,10 @@ COLUMNS = ("id", "at", "user", "action", "case", "authority", "snapshot", "detai
 @command(app, "show")
 def show_command(
     store: opts.StoreOption,
-    limit: Annotated[int, Option("--limit", min=0, help="Largest number of entries, 0 for all of them.")] = 50,
-    user: Annotated[str | None, Option("--user", help="Only of this user.")] = None,
-    action: Annotated[
-        str | None, Option("--action", help="Only one action, such as search or 'sign-in refused'.")
-    ] = None,
-    case: Annotated[str | None, Option("--case", help="Only of this case number.")] = None,
+    limit: Annotated[int, Option(min=0, help="Largest number of entries, 0 for all of them.")] = 50,
+    user: Annotated[str | None, Option(help="Only of this user.")] = None,
+    action: Annotated[str | None, Option(help="Only one action, such as search or 'sign-in refused'.")] = None,
+    case: Annotated[str | None, Option(help="Only of this case number.")] = None,
     table: Annotated[
         Path | None, Option("--csv", help="Write the entries to this file; the result then holds their number.")
     ] = None,

@@ -14,13 +14,12 @@ from vestigo_ui.cli.output import Output, note, out
 
 
 def calibrate_command(
-    model: Annotated[str, Option("--model", help="Folder of the model package; its config.json is rewritten.")],
-    data: Annotated[Path, Option("--data", help="Dataset of people that the model was not trained on.")],
+    model: Annotated[str, Option(help="Folder of the model package; its config.json is rewritten.")],
+    data: Annotated[Path, Option(help="Dataset of people that the model was not trained on.")],
     split: Annotated[
-        Literal["test", "train"],
-        Option("--split", help="test: the queries against the gallery; train: the training images."),
+        Literal["test", "train"], Option(help="test: the queries against the gallery; train: the training images.")
     ] = "test",
-    measured_on: Annotated[str | None, Option("--measured-on", help="Description of the data, for users.")] = None,
+    measured_on: Annotated[str | None, Option(help="Description of the data, for users.")] = None,
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
 ) -> Output:

@@ -32,9 +32,7 @@ def list_command(store: opts.StoreOption) -> Output:
 @command(app, "set")
 def set_command(
     name: Annotated[str, Argument(help="Camera, as `vestigo cameras list` names it.")],
-    clock_offset: Annotated[
-        float, Option("--clock-offset", help="Seconds to add to its times (its clock is slow by as much).")
-    ],
+    clock_offset: Annotated[float, Option(help="Seconds to add to its times (its clock is slow by as much).")],
     store: opts.StoreOption,
     audit: opts.AuditOptions,
 ) -> Output:

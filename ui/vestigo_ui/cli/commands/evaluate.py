@@ -18,11 +18,10 @@ def evaluate_command(
     dataset: Annotated[Path, Argument(help="Folder in the layout of Market-1501, DukeMTMC-reID or MSMT17.")],
     model: opts.ModelOption = "default",
     compare: Annotated[
-        str | None,
-        Option("--compare", help="Another model on the same images: the advantage of --model, with 95 % intervals."),
+        str | None, Option(help="Another model on the same images: the advantage of --model, with 95 % intervals.")
     ] = None,
     format: Annotated[
-        str | None, Option("--format", help="market-1501, dukemtmc-reid or msmt17, if the content does not tell.")
+        str | None, Option(help="market-1501, dukemtmc-reid or msmt17, if the content does not tell.")
     ] = None,
     ranking: opts.RankingOptions,
     filter: opts.FilterOption = "off",

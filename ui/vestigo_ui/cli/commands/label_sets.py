@@ -29,7 +29,7 @@ def export_command(
     path: Annotated[Path, Option("--out", "-o", help="File to write: .csv, or .mat for the Market-1501 structure.")],
     project: opts.ProjectsOption = None,
     version: Annotated[
-        int | None, Option("--version", help="A label set. Default: a new one of the labels that are agreed now.")
+        int | None, Option(help="A label set. Default: a new one of the labels that are agreed now.")
     ] = None,
     schema: opts.SchemaOption = None,
     audit: opts.AuditOptions,

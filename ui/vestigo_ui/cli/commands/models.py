@@ -62,12 +62,8 @@ def compare_command(
     first: Annotated[str, Argument(metavar="A", help="A model, in the role of the serving model.")],
     second: Annotated[str, Argument(metavar="B", help="Another model, in the role of the candidate.")],
     store: opts.StoreOption,
-    data: Annotated[
-        Path | None, Option("--data", help="Dataset whose query and gallery both are evaluated on.")
-    ] = None,
-    margin: Annotated[
-        float, Option("--margin", min=0, help="Points of mAP or accuracy that the gate lets B lose.")
-    ] = 1.0,
+    data: Annotated[Path | None, Option(help="Dataset whose query and gallery both are evaluated on.")] = None,
+    margin: Annotated[float, Option(min=0, help="Points of mAP or accuracy that the gate lets B lose.")] = 1.0,
     device: opts.DeviceOption = "auto",
 ) -> Output:
     """Compare two models: the advantage of B over A with 95 % intervals, and the gate's verdict on B.
@@ -102,7 +98,7 @@ def promote_command(
 
     Example: vestigo models promote 3f2a9c --store archive --force --reason "checked by hand on the new camera"
     """
-    from vestigo.promotion.promote import promote_manually
+    from vestigo.promotion.gate import promote_manually
     from vestigo.resolve import open_registered
 
     with opts.open_store(store) as opened:
@@ -196,7 +192,7 @@ def _compare_on_data(store: Store, first: str, second: str, data: Path, margin: 
 
 
 def _promotion_output(store: Store, promotion: Promotion) -> Output:
-    from vestigo.promotion.promote import count_stale_crops
+    from vestigo.promotion.gate import count_stale_crops
 
     stale = count_stale_crops(store.models.crop_counts(), promotion.model)
     if stale and promotion.model is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def rank_command(
     *,
     store: opts.StoreOption,
-    name: Annotated[str, Option("--name", help="Name of the ranking in the store.")],
+    name: Annotated[str, Option(help="Name of the ranking in the store.")],
     queries: Annotated[
         Path | None,
         Argument(help="A dataset (its query split), a folder of images, or a text file with one crop id per line."),
@@ -31,7 +31,7 @@ def rank_command(
     each_tracklet: Annotated[
         bool, Option("--each-tracklet", help="Every tracklet of the store is a query, its crops fused.")
     ] = False,
-    top: Annotated[int, Option("--top", min=1, help="Crops kept per query.")] = 50,
+    top: Annotated[int, Option(min=1, help="Crops kept per query.")] = 50,
     searched: opts.SearchedModel,
     part: opts.ArchivePart,
     audit: opts.AuditOptions,

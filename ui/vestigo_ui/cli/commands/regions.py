@@ -47,26 +47,23 @@ def regions_command(
     model: Annotated[
         str,
         Option(
-            "--model",
             help="Model whose features --fls clusters: default, a package folder, hub:ID, or with --store a name or "
-            "digest of `vestigo models list`.",
+            "digest of `vestigo models list`."
         ),
     ] = "default",
     foreground: Annotated[
         Literal["classifier", "activation"] | None,
         Option(
-            "--foreground",
             help="How --fls separates a person from the background: by the model's pixel classifier, or by two "
-            "clusters of activations. Default: as in the model's package.",
+            "clusters of activations. Default: as in the model's package."
         ),
     ] = None,
     belongings: Annotated[
         Literal["complement", "cluster_vote", "both", "classifier"] | None,
         Option(
-            "--belongings",
             help="Where --fls finds carried objects: in the foreground that the parser missed (complement), by votes "
             "of clusters, by both, or there and where the model's pixel classifier predicts them. Default: as in the "
-            "package.",
+            "package."
         ),
     ] = None,
     panel: Annotated[
@@ -80,22 +77,17 @@ def regions_command(
             "clustering alone and of an oracle.",
         ),
     ] = False,
-    split: Annotated[str | None, Option("--split", help="Of a dataset only train, query or gallery.")] = None,
+    split: Annotated[str | None, Option(help="Of a dataset only train, query or gallery.")] = None,
     label_map: LabelMapOption = None,
-    seed: Annotated[int, Option("--seed", min=0, help="Of the clustering.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Of the clustering.")] = 0,
     executor: Annotated[
-        Literal["inline", "ray", "auto"] | None,
-        Option("--executor", help="Of a run: inline, ray or auto. Default: auto."),
+        Literal["inline", "ray", "auto"] | None, Option(help="Of a run: inline, ray or auto. Default: auto.")
     ] = None,
     actors: Annotated[
-        int | None, Option("--actors", min=1, help="Ray actors. Default: one per GPU share, else one per CPU.")
+        int | None, Option(min=1, help="Ray actors. Default: one per GPU share, else one per CPU.")
     ] = None,
-    gpus_per_actor: Annotated[
-        float | None, Option("--gpus-per-actor", min=0, help="Share of a GPU that an actor is pinned to.")
-    ] = None,
-    shard_size: Annotated[
-        int | None, Option("--shard-size", min=1, help="Crops of a run per shard, at most. Default: 256.")
-    ] = None,
+    gpus_per_actor: Annotated[float | None, Option(min=0, help="Share of a GPU that an actor is pinned to.")] = None,
+    shard_size: Annotated[int | None, Option(min=1, help="Crops of a run per shard, at most. Default: 256.")] = None,
     device: opts.DeviceOption = "auto",
 ) -> Output:
     """Label the regions of people: head, upper body, lower body, shoes, and with --fls carried objects.

@@ -11,21 +11,13 @@ from vestigo_ui.cli.output import Output, out, program, progress
 
 def render_command(
     folder: Annotated[Path, Argument(metavar="OUT", help="New or empty folder for the dataset.")],
-    preset: Annotated[
-        str, Option("--preset", help="Appearance of the world: default, small, clean or training.")
-    ] = "default",
-    identities: Annotated[
-        int | None, Option("--identities", help="Number of people; half for training, half for the test.")
-    ] = None,
-    cameras: Annotated[int | None, Option("--cameras", help="Number of cameras, 1 to 9.")] = None,
-    images_per_camera: Annotated[
-        int | None, Option("--images-per-camera", help="Crops of each person by each camera.")
-    ] = None,
-    video_seconds: Annotated[
-        float, Option("--video-seconds", help="Seconds of footage by each camera; 0 writes no video.")
-    ] = 0.0,
+    preset: Annotated[str, Option(help="Appearance of the world: default, small, clean or training.")] = "default",
+    identities: Annotated[int | None, Option(help="Number of people; half for training, half for the test.")] = None,
+    cameras: Annotated[int | None, Option(help="Number of cameras, 1 to 9.")] = None,
+    images_per_camera: Annotated[int | None, Option(help="Crops of each person by each camera.")] = None,
+    video_seconds: Annotated[float, Option(help="Seconds of footage by each camera; 0 writes no video.")] = 0.0,
     schema: opts.SchemaOption = None,
-    seed: Annotated[int, Option("--seed", help="Of every random choice.")] = 0,
+    seed: Annotated[int, Option(help="Of every random choice.")] = 0,
     behind: Annotated[
         bool, Option("--behind", help="Also write regions-behind/: the regions without carried objects.")
     ] = False,

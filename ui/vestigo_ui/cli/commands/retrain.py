@@ -22,23 +22,20 @@ if TYPE_CHECKING:
 class TrainingOptions:
     """Options of a candidate model's training and of the gate."""
 
-    base: Annotated[
-        str, Option("--base", help="Model to train: a name or digest of the registry, default, a folder, hub:ID.")
-    ]
+    base: Annotated[str, Option(help="Model to train: a name or digest of the registry, default, a folder, hub:ID.")]
     data: Annotated[
         Path | None,
         Option(
-            "--data",
             help="Dataset: its training split is replayed, its query and gallery are the test split. Without one, "
-            "crops of the store are replayed and a fifth of its annotated people is tested.",
+            "crops of the store are replayed and a fifth of its annotated people is tested."
         ),
     ] = None
     mode: Annotated[
-        Literal["heads", "all"], Option("--mode", help="heads: refit the attribute heads only. all: the whole network.")
+        Literal["heads", "all"], Option(help="heads: refit the attribute heads only. all: the whole network.")
     ] = "heads"
-    margin: Annotated[float, Option("--margin", min=0, help="Points that an attribute may lose.")] = 1.0
-    map_margin: Annotated[float, Option("--map-margin", min=0, help="Points that the mAP may lose.")] = 1.0
-    replay: Annotated[int, Option("--replay", min=0, help="Images that are replayed against forgetting.")] = 2000
+    margin: Annotated[float, Option(min=0, help="Points that an attribute may lose.")] = 1.0
+    map_margin: Annotated[float, Option(min=0, help="Points that the mAP may lose.")] = 1.0
+    replay: Annotated[int, Option(min=0, help="Images that are replayed against forgetting.")] = 2000
     schema: opts.SchemaOption = None
     device: opts.DeviceOption = "auto"
     models: Annotated[
@@ -77,9 +74,7 @@ def retrain_command(
     store: opts.StoreOption,
     training: TrainingOptions,
     project: opts.ProjectsOption = None,
-    label_set: Annotated[
-        int | None, Option("--label-set", help="Version of labels. Default: the labels that are agreed now.")
-    ] = None,
+    label_set: Annotated[int | None, Option(help="Version of labels. Default: the labels that are agreed now.")] = None,
     epochs: Annotated[int | None, Option(min=1, help="Of --mode all. Default: 3.")] = None,
     seed: Annotated[int, Option(help="Of every random choice.")] = 0,
     workers: Annotated[int, Option(min=1, help="Processes that train together (Ray Train).")] = 1,

@@ -21,9 +21,7 @@ def score_command(
         ),
     ],
     ranking: opts.RankingOptions,
-    distance: Annotated[
-        Literal["cosine", "euclidean"], Option("--distance", help="How embeddings are compared.")
-    ] = "cosine",
+    distance: Annotated[Literal["cosine", "euclidean"], Option(help="How embeddings are compared.")] = "cosine",
 ) -> Output:
     """Score the features of any program with the retrieval metrics of `vestigo evaluate`; no model is needed.
 

@@ -29,8 +29,8 @@ def search_command(
             "--where alone."
         ),
     ] = None,
-    top: Annotated[int, Option("--top", min=1, help="Crops in the result.")] = 20,
-    box: Annotated[str | None, Option("--box", metavar="x,y,w,h", help="The person in the image, in pixels.")] = None,
+    top: Annotated[int, Option(min=1, help="Crops in the result.")] = 20,
+    box: Annotated[str | None, Option(metavar="x,y,w,h", help="The person in the image, in pixels.")] = None,
     searched: opts.SearchedModel,
     rerank: Annotated[bool, Option("--rerank", help="Re-rank the nearest 200 by k-reciprocal neighbours.")] = False,
     part: opts.ArchivePart,

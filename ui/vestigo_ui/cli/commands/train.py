@@ -28,31 +28,26 @@ def train_command(
             "alm, full, or tiny, which is full on the small backbone."
         ),
     ],
-    data: Annotated[Path, Option("--data", help="Dataset: layout of Market-1501, DukeMTMC-reID or MSMT17.")],
+    data: Annotated[Path, Option(help="Dataset: layout of Market-1501, DukeMTMC-reID or MSMT17.")],
     model: Annotated[Path, Option("--out", help="New folder for the model package, its log and checkpoint.")],
-    backbone: Annotated[
-        str | None, Option("--backbone", help="resnet50, convnext or tiny instead of the configuration's.")
-    ] = None,
-    epochs: Annotated[int | None, Option("--epochs", help="Number of epochs; the schedule scales with it.")] = None,
-    seed: Annotated[int | None, Option("--seed", help="Of every random choice.")] = None,
+    backbone: Annotated[str | None, Option(help="resnet50, convnext or tiny instead of the configuration's.")] = None,
+    epochs: Annotated[int | None, Option(help="Number of epochs; the schedule scales with it.")] = None,
+    seed: Annotated[int | None, Option(help="Of every random choice.")] = None,
     weights: Annotated[
         str | None,
         Option(
-            "--weights",
             help="Of the backbone: ImageNet weights (a file, a folder or a hub id), or package:FOLDER, the backbone of "
-            "a model package.",
+            "a model package."
         ),
     ] = None,
-    base: Annotated[
-        str | None, Option("--base", help="Model package to start from: default, a folder or hub:ID.")
-    ] = None,
+    base: Annotated[str | None, Option(help="Model package to start from: default, a folder or hub:ID.")] = None,
     parser: TrainingParserOption = None,
     label_map: LabelMapOption = None,
     changes: opts.SetOption = None,
     schema: opts.SchemaOption = None,
     device: opts.DeviceOption = "auto",
     resume: Annotated[bool, Option("--resume", help="Continue from the checkpoint in --out.")] = False,
-    workers: Annotated[int, Option("--workers", min=1, help="Processes that train together (Ray Train).")] = 1,
+    workers: Annotated[int, Option(min=1, help="Processes that train together (Ray Train).")] = 1,
 ) -> Output:
     """Train a model on the dataset's training split and evaluate it on its query and gallery splits.
 

@@ -21,32 +21,25 @@ BATCH = 256
 
 
 def train_parser_command(
-    data: Annotated[Path, Option("--data", help="Dataset with label maps, as `vestigo render` writes it.")],
+    data: Annotated[Path, Option(help="Dataset with label maps, as `vestigo render` writes it.")],
     model: Annotated[Path, Option("--out", help="New folder for the parser's package.")],
-    epochs: Annotated[int, Option("--epochs", min=1, help="Passes over the training images.")] = 8,
-    seed: Annotated[int, Option("--seed", min=0, help="Of every random choice.")] = 0,
+    epochs: Annotated[int, Option(min=1, help="Passes over the training images.")] = 8,
+    seed: Annotated[int, Option(min=0, help="Of every random choice.")] = 0,
     hidden_by: Annotated[
         Literal["regions", "behind"],
         Option(
-            "--hidden-by",
             help="What belongings are to the parser: background (regions), or the part of the body that they hide "
-            "(behind; needs `vestigo render --behind`).",
+            "(behind; needs `vestigo render --behind`)."
         ),
     ] = "regions",
     hidden_weight: Annotated[
         float,
-        Option(
-            "--hidden-weight",
-            min=0.01,
-            help="Weight of a pixel of belongings relative to others, if belongings are background.",
-        ),
+        Option(min=0.01, help="Weight of a pixel of belongings relative to others, if belongings are background."),
     ] = 1.0,
-    base: Annotated[str | None, Option("--base", help="Parser package to start from: default, or a folder.")] = None,
-    learning_rate: Annotated[
-        float, Option("--learning-rate", min=1e-6, help="Initial rate; it decays to 0 along a cosine.")
-    ] = 3e-3,
+    base: Annotated[str | None, Option(help="Parser package to start from: default, or a folder.")] = None,
+    learning_rate: Annotated[float, Option(min=1e-6, help="Initial rate; it decays to 0 along a cosine.")] = 3e-3,
     precision: Annotated[
-        Literal["float32", "bfloat16"], Option("--precision", help="bfloat16 is faster on processors that support it.")
+        Literal["float32", "bfloat16"], Option(help="bfloat16 is faster on processors that support it.")
     ] = "float32",
     device: opts.DeviceOption = "auto",
 ) -> Output:

@@ -131,7 +131,7 @@ def password_command(
 def _log_changes(users: Users, store: str) -> None:
     if not store:
         return
-    from vestigo_ui.web.auth.events import audit_user_changes
+    from vestigo_ui.web.auth.sign_in import audit_user_changes
 
     with opts.open_store(store) as opened:
         audit_user_changes(opened, users)
@@ -171,23 +171,21 @@ app.add_typer(user_app, name="user")
 def ui_command(
     context: typer.Context,
     store: opts.StoreOption = "",
-    port: Annotated[int, Option("--port", min=1, max=65535, help="Port of the page.")] = 8501,
-    address: Annotated[str, Option("--address", help="Address that the page is served on.")] = "127.0.0.1",
+    port: Annotated[int, Option(min=1, max=65535, help="Port of the page.")] = 8501,
+    address: Annotated[str, Option(help="Address that the page is served on.")] = "127.0.0.1",
     users: UsersOption = None,
     config: Annotated[
         Path | None,
         Option(
-            "--config",
             envvar="VESTIGO_UI_CONFIG",
             help="Settings file. Default: vestigo/ui.toml in $XDG_CONFIG_HOME or ~/.config, if it exists.",
         ),
     ] = None,
-    tls_cert: Annotated[Path | None, Option("--tls-cert", help="Certificate (PEM) to serve https with.")] = None,
-    tls_key: Annotated[Path | None, Option("--tls-key", help="Key (PEM) of that certificate.")] = None,
+    tls_cert: Annotated[Path | None, Option(help="Certificate (PEM) to serve https with.")] = None,
+    tls_key: Annotated[Path | None, Option(help="Key (PEM) of that certificate.")] = None,
     behind_proxy: Annotated[
         str | None,
         Option(
-            "--behind-proxy",
             envvar="VESTIGO_UI_PROXY",
             help="A proxy ends TLS before this server: its address (or network, or several with commas between). Only "
             "it may state the address of a client.",
@@ -206,7 +204,7 @@ def ui_command(
     if not store:
         raise typer.BadParameter("name the store to serve", ctx=context, param_hint="'--store' / '-s'")
 
-    from vestigo_ui.web.auth.events import audit_events, audit_user_changes
+    from vestigo_ui.web.auth.sign_in import audit_events, audit_user_changes
     from vestigo_ui.web.auth.users import Users, users_path
     from vestigo_ui.web.server.run import Binding, serve
     from vestigo_ui.web.settings import load_settings

@@ -64,41 +64,26 @@ class Guard:
             await receive()
             await send({"type": "websocket.close", "code": SESSION_ENDED})
             return
-        await _Channel(self._sessions, session, receive, send).run(self._app, _add_user_headers(scope, session))
+        closed = False
 
+        async def is_over(message: Message, kind: str) -> bool:
+            """Return whether the session has ended, and close the websocket at the first message after its end."""
+            nonlocal closed
+            if not closed and message["type"] == kind and not self._sessions.is_valid(session):
+                closed = True
+                await send({"type": "websocket.close", "code": SESSION_ENDED})
+            return closed
 
-class _Channel:
-    """An open websocket. It closes at the first message in either direction after its session ended."""
+        async def incoming() -> Message:
+            message = await receive()
+            ended = await is_over(message, "websocket.receive")
+            return {"type": "websocket.disconnect", "code": SESSION_ENDED} if ended else message
 
-    def __init__(self, sessions: Sessions, session: Session, receive: Receive, send: Send) -> None:
-        self._sessions = sessions
-        self._session = session
-        self._receive = receive
-        self._send = send
-        self._closed = False
+        async def outgoing(message: Message) -> None:
+            if not await is_over(message, "websocket.send"):
+                await send(message)
 
-    async def run(self, app: ASGIApp, scope: Scope) -> None:
-        await app(scope, self._incoming, self._outgoing)
-
-    async def _incoming(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "websocket.receive" and not self._sessions.is_valid(self._session):
-            await self._close()
-            return {"type": "websocket.disconnect", "code": SESSION_ENDED}
-        return message
-
-    async def _outgoing(self, message: Message) -> None:
-        if self._closed:
-            return
-        if message["type"] == "websocket.send" and not self._sessions.is_valid(self._session):
-            await self._close()
-            return
-        await self._send(message)
-
-    async def _close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            await self._send({"type": "websocket.close", "code": SESSION_ENDED})
+        await self._app(_add_user_headers(scope, session), incoming, outgoing)
 
 
 def _remove_user_headers(scope: Scope) -> Scope:

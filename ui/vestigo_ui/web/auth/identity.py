@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vestigo_ui.web.auth.cases import MAX_LENGTH, SessionCase
-from vestigo_ui.web.auth.sessions import Session, Sessions
+from vestigo_ui.web.auth.sessions import MAX_CASE_LENGTH, Session, SessionCase, Sessions
 from vestigo_ui.web.auth.users import Role
 
 
@@ -53,5 +52,6 @@ def read_case(user: User) -> SessionCase | None:
 def write_case(user: User, case: str, authority: str) -> None:
     """Set the case of a user's sign-in, for all its tabs."""
     if user.signed is not None and _sessions is not None:
-        facts = SessionCase(case=case[:MAX_LENGTH], authority=authority[:MAX_LENGTH], expires=user.signed.expires)
+        case, authority = case[:MAX_CASE_LENGTH], authority[:MAX_CASE_LENGTH]
+        facts = SessionCase(case=case, authority=authority, expires=user.signed.expires)
         _sessions.cases.put(user.session, facts)

@@ -4,7 +4,6 @@ import logging
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 from authlib.integrations.base_client import OAuthError
@@ -14,9 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vestigo_ui.web.auth.events import UNKNOWN_USER
 from vestigo_ui.web.auth.sessions import provider_version
-from vestigo_ui.web.auth.sign_in import SignIn, local_path
+from vestigo_ui.web.auth.sign_in import UNKNOWN_USER, SignIn, local_path
 from vestigo_ui.web.auth.users import Role
 from vestigo_ui.web.settings import OidcSettings, read_secret
 
@@ -67,13 +65,13 @@ class Oidc:
         except (httpx2.HTTPError, OAuthError, JoseError, ValueError, KeyError) as error:
             log.warning("sign-in through %s failed: %r", self._settings.issuer, error)
             request.session.clear()
-            await self._sign_in.record_refusal(request, UNKNOWN_USER, "oidc")
+            await self._sign_in.record(request, "sign-in refused", UNKNOWN_USER, by="oidc")
             return self._sign_in.page(request, next_path, FAILED, status=401)
         request.session.clear()
         user, subject = user_name(claims), str(claims["sub"])[:200]
         role = find_role(claims, self._settings)
         if role is None:
-            await self._sign_in.record_refusal(request, user, "oidc", subject=subject)
+            await self._sign_in.record(request, "sign-in refused", user, by="oidc", subject=subject)
             return self._sign_in.page(request, next_path, REFUSED, status=403)
         version = provider_version(self._settings)
         return await self._sign_in.begin_session(request, user, role, "oidc", version, next_path, subject=subject)
@@ -87,11 +85,6 @@ class Oidc:
         if not claims or not claims.get("sub"):
             raise ValueError("the response has no identity token")
         return claims
-
-
-def provider_name(settings: OidcSettings) -> str:
-    """Return the provider's name on the sign-in page."""
-    return urlsplit(settings.issuer).netloc
 
 
 def user_name(claims: Mapping[str, Any]) -> str:

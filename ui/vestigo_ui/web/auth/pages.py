@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse
 
-from vestigo_ui.web.theme import DARK, LIGHT
+from vestigo_ui.web.server.streamlit_options import DARK, LIGHT
 
 
 def _variables(colours: dict[str, str]) -> str:

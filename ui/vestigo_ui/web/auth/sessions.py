@@ -5,12 +5,12 @@ its user is removed or gets another password or role.
 """
 
 import hashlib
+import json
 import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +18,13 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from starlette.requests import cookie_parser
 
 from vestigo_models.errors import ConfigError
-from vestigo_ui.web.auth.cases import SessionCases
 from vestigo_ui.web.auth.users import Role, Users
 from vestigo_ui.web.private_files import WatchedFile, locked, read_private, write_private
 from vestigo_ui.web.settings import OidcSettings, Settings
 
 Kind = Literal["password", "oidc"]
+MAX_CASE_LENGTH = 200
+"""Characters of a case number or an authorisation, as in the audit log."""
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +41,37 @@ class Session:
     kind: Kind
     version: str
     expires: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionCase:
+    """Case number and authorisation of a sign-in ("" for none); `expires` is its end in epoch seconds."""
+
+    case: str = ""
+    authority: str = ""
+    expires: float = 0.0
+
+
+class SessionCases:
+    """The cases of all sign-ins by session id: a file, so that reloads and new tabs keep them.
+
+    Every method raises ConfigError if the file cannot be used.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self._file: WatchedFile[Mapping[str, SessionCase]] = WatchedFile(path, _parse_cases, {})
+        self._clock = clock
+
+    def find(self, session: str) -> SessionCase:
+        """Return the case of a session."""
+        return self._file.value().get(session, SessionCase())
+
+    def put(self, session: str, case: SessionCase) -> None:
+        """Set the case of a session, and forget those of sessions that have expired."""
+        with locked(self._file.path):
+            now = self._clock()
+            cases = {name: kept for name, kept in self._file.value().items() if kept.expires > now} | {session: case}
+            write_private(self._file.path, json.dumps({name: asdict(kept) for name, kept in cases.items()}))
 
 
 class Sessions:
@@ -122,12 +154,11 @@ def provider_version(oidc: OidcSettings) -> str:
 
 def _key(path: Path) -> str:
     """Return the key that signs cookies. The first process that needs it creates the file."""
-    try:
-        key = read_private(path).strip()
-    except FileNotFoundError:
-        with suppress(FileExistsError):
-            write_private(path, secrets.token_hex(32), replace=False)
-        key = read_private(path).strip()
+    if not path.exists():
+        with locked(path):
+            if not path.exists():
+                write_private(path, secrets.token_hex(32))
+    key = read_private(path).strip()
     if len(key) < 32:
         raise ConfigError(f"{path} holds no key; remove it to create a new one (all users must sign in again)")
     return key
@@ -139,3 +170,10 @@ def _parse_ended(path: Path) -> Mapping[str, float]:
         return {name: float(expires) for name, expires in pairs}
     except ValueError as error:
         raise ConfigError(f"{path} is damaged; remove it (ended sessions may become valid again)") from error
+
+
+def _parse_cases(path: Path) -> Mapping[str, SessionCase]:
+    try:
+        return {name: SessionCase(**facts) for name, facts in json.loads(read_private(path)).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is damaged; remove it (users enter their case again)") from error

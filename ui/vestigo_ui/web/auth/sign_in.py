@@ -1,8 +1,11 @@
-"""Signing in with a password, and signing out."""
+"""Signing in with a password, signing out, and their entries in the audit log."""
 
 import logging
 import math
 import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from anyio import CapacityLimiter, to_thread
@@ -11,19 +14,36 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from vestigo.store.open import Store
 from vestigo_models.errors import VestigoError
-from vestigo_ui.web.auth.events import UNKNOWN_USER, Action, OnEvent, SignInEvent
 from vestigo_ui.web.auth.pages import sign_in_page, sign_out_page
 from vestigo_ui.web.auth.sessions import Kind, Session, Sessions
 from vestigo_ui.web.auth.throttle import Throttle
-from vestigo_ui.web.auth.users import Role
+from vestigo_ui.web.auth.users import Role, Users
 
+Action = Literal["sign-in", "sign-in refused", "sign-out"]
+MAX_CHANGES = 10_000
+"""Entries about users that are compared with the changes of the users file."""
+UNKNOWN_USER = "unknown"
+"""User of a refused sign-in without an account. The typed name is not logged: it may be a password."""
 MAX_FORM_BYTES = 16_384
 MAX_HASHES = 2
 """Passwords hashed at the same time. Each takes 64 MiB and one core."""
 WRONG = "Name or password is wrong."
 CLOSED = "Signing in is not possible at the moment. The server's output names the reason."
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignInEvent:
+    """A sign-in, a refused sign-in or a sign-out."""
+
+    action: Action
+    user: str
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+OnEvent = Callable[[SignInEvent], object]
 
 
 class SignIn:
@@ -78,7 +98,7 @@ class SignIn:
             log.error("sign-in is not possible: %s", error)
             return self.page(request, next_path, CLOSED, name, 503)
         if account is None:
-            await self.record_refusal(request, name if known else UNKNOWN_USER, "password")
+            await self.record(request, "sign-in refused", name if known else UNKNOWN_USER, by="password")
             return self.page(request, next_path, WRONG, name, 401)
         self._throttle.record_success(name, address)
         return await self.begin_session(request, name, account.role, "password", account.version, next_path)
@@ -87,7 +107,7 @@ class SignIn:
         self, request: Request, user: str, role: Role, kind: Kind, version: str, next_path: str, **details: str
     ) -> Response:
         """Begin a session after its audit entry is committed."""
-        if not await self._record(request, "sign-in", user, by=kind, **details):
+        if not await self.record(request, "sign-in", user, by=kind, **details):
             return self.page(request, next_path, CLOSED, status=503)
         response = RedirectResponse(next_path, 303)
         response.set_cookie(
@@ -100,10 +120,6 @@ class SignIn:
         )
         response.delete_cookie(self._token_cookie, path="/sign-in")
         return response
-
-    async def record_refusal(self, request: Request, user: str, kind: Kind, **details: str) -> None:
-        """Record a refused sign-in in the audit log."""
-        await self._record(request, "sign-in refused", user, by=kind, **details)
 
     async def confirm_sign_out(self, request: Request) -> Response:
         """Show the page that confirms signing out."""
@@ -119,7 +135,7 @@ class SignIn:
             except VestigoError as error:
                 log.error("a session cannot be ended: %s", error)
                 return PlainTextResponse("the session cannot be ended at the moment", 503)
-            await self._record(request, "sign-out", session.user)
+            await self.record(request, "sign-out", session.user)
         response = RedirectResponse("/sign-in", 303)
         response.delete_cookie(self.sessions.cookie)
         return response
@@ -164,7 +180,8 @@ class SignIn:
             return False
         return True
 
-    async def _record(self, request: Request, action: Action, user: str, **details: str) -> bool:
+    async def record(self, request: Request, action: Action, user: str, **details: str) -> bool:
+        """Write an entry of the audit log, and return whether it is written."""
         event = SignInEvent(action=action, user=user, details={"address": client_address(request), **details})
         try:
             await to_thread.run_sync(self._on_event, event)
@@ -172,6 +189,30 @@ class SignIn:
             log.error("the audit log cannot be written: %s", error)
             return False
         return True
+
+
+def audit_events(store: Store, users: Users) -> OnEvent:
+    """Return a function that writes an event to the store's audit log, or raises StoreError.
+
+    Changes of users are written before it: the users file belongs to no store.
+    """
+
+    def record(event: SignInEvent) -> None:
+        audit_user_changes(store, users)
+        store.audit.record(event.user, event.action, details=dict(event.details))
+
+    return record
+
+
+def audit_user_changes(store: Store, users: Users) -> None:
+    """Write the changes of users that the store's audit log lacks."""
+    changes = users.changes()
+    if not changes:
+        return
+    logged = {entry.details.get("at") for entry in store.audit.entries(action="user", newest=True, limit=MAX_CHANGES)}
+    for change in changes:
+        if change["at"] not in logged:
+            store.audit.record(change["account"], "user", details=change)
 
 
 def local_path(text: str | None) -> str:

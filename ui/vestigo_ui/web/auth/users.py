@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -110,12 +110,11 @@ class Users:
 
     def set_role(self, name: str, role: Role) -> None:
         """Change a user's role and end the user's sessions."""
-        self._change("role", name, lambda account: replace(account, role=role), role)
+        self._change("role", name, role=role)
 
     def set_password(self, name: str, password: str) -> None:
         """Change a user's password and end the user's sessions. A short password is a UsageError."""
-        hashed = self._hash(password)
-        self._change("password", name, lambda account: replace(account, password=hashed))
+        self._change("password", name, password=self._hash(password))
 
     def changes(self) -> list[dict[str, str]]:
         """Return all changes of users: time, account of this computer, change, name and role; the oldest first."""
@@ -126,12 +125,10 @@ class Users:
         except ValueError as error:
             raise ConfigError(f"{self._log_path} is damaged ({error}); move it away to start another log") from error
 
-    def _change(
-        self, change: UserChange, name: str, edit: Callable[[Account], Account], role: Role | None = None
-    ) -> None:
-        with self._open_for_change(change, name, role) as accounts:
+    def _change(self, change: UserChange, name: str, **values: Any) -> None:
+        with self._open_for_change(change, name, values.get("role")) as accounts:
             account = accounts[self._require(name, accounts)]
-            accounts[name] = replace(edit(account), version=_new_version())
+            accounts[name] = replace(account, **values, version=_new_version())
 
     def _require(self, name: str, accounts: Mapping[str, Account]) -> str:
         if name not in accounts:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -19,12 +20,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.web.auth.events import OnEvent
 from vestigo_ui.web.auth.guard import Guard
 from vestigo_ui.web.auth.identity import use_sessions
-from vestigo_ui.web.auth.oidc import Oidc, provider_name
+from vestigo_ui.web.auth.oidc import Oidc
 from vestigo_ui.web.auth.sessions import Sessions
-from vestigo_ui.web.auth.sign_in import SignIn
+from vestigo_ui.web.auth.sign_in import OnEvent, SignIn
 from vestigo_ui.web.auth.users import Users
 from vestigo_ui.web.server.headers import app_policy
 from vestigo_ui.web.server.shell import Shell
@@ -88,7 +88,7 @@ def make_public_app(sessions: Sessions, settings: Settings, on_event: OnEvent, e
     Raises:
         ConfigError: If the secret of the OpenID client cannot be read.
     """
-    sign_in = SignIn(sessions, on_event, None if settings.oidc is None else provider_name(settings.oidc))
+    sign_in = SignIn(sessions, on_event, urlsplit(settings.oidc.issuer).netloc if settings.oidc else None)
     routes = [Route("/healthz", _healthz, methods=["GET"]), *sign_in.routes()]
     middleware = []
     if settings.oidc is not None:

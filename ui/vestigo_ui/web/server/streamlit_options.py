@@ -1,8 +1,20 @@
-"""Options of Streamlit behind the guard."""
-
-from vestigo_ui.web.theme import DARK, LIGHT
+"""Options of Streamlit behind the guard, and the colours of its pages and of the sign-in pages."""
 
 MAX_UPLOAD_MB = 20
+LIGHT = {
+    "primaryColor": "#0f766e",
+    "backgroundColor": "#ffffff",
+    "secondaryBackgroundColor": "#f3f5f5",
+    "textColor": "#1c2826",
+    "borderColor": "#d9e0df",
+}
+DARK = {
+    "primaryColor": "#2dd4bf",
+    "backgroundColor": "#101716",
+    "secondaryBackgroundColor": "#1a2423",
+    "textColor": "#e6eceb",
+    "borderColor": "#2c3a38",
+}
 
 
 def make_options(address: str, port: int) -> dict[str, str | int | bool]:
