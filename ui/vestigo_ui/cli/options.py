@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -225,6 +225,16 @@ def _read_time(text: str | None, option: str) -> datetime | None:
         raise UsageError(f"{option} {error}") from None
 
 
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are not None, such as those of options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def spell(names: Iterable[str]) -> str:
+    """Return the options of parameters as users write them."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+
+
 def scope_details(scope: Scope) -> dict[str, Any]:
     """Return the selected part of an archive as details of an audit entry; no restriction, no key."""
     details = {
@@ -233,7 +243,7 @@ def scope_details(scope: Scope) -> dict[str, Any]:
         "to": scope.until and scope.until.isoformat(),
         "where": scope.where or None,
     }
-    return {name: value for name, value in details.items() if value is not None}
+    return given(details)
 
 
 def read_schema(reference: str | None) -> AttributeSchema | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_STRIPS = 200
 """Tracklets on a contact sheet; browsers are slow with more."""
+SUMMED = ("inputs", "done", "empty", "quarantined", "skipped", "frame_failures", "crops", "tracklets", "seconds")
+"""Keys of a run that are added up for several runs."""
 
 
 def index_command(
@@ -66,7 +69,7 @@ def index_command(
     decode_threads: Annotated[
         int | None, Option(help="Processes per worker that decode images. Default: 2 with a GPU, 1 on a CPU.")
     ] = None,
-    plan_only: Annotated[bool, Option("--dry-run", help="Plan only: shards, time, disk.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Plan only: shards, time, disk.")] = False,
     reindex_stale: Annotated[
         bool,
         Option(
@@ -98,12 +101,10 @@ def index_command(
     from vestigo_workers.indexing.run import estimate_index, index
 
     with opts.open_store(store, create=True) as opened:
-        if plan_only:
+        if dry_run:
             with progress("reading") as update:
                 return Output(estimate_index(opened, request, update), _print_estimate)
-        result = run_with_bars(
-            opened, lambda open_progress: index(opened, request, open_progress, reindex_stale=reindex_stale)
-        )
+        result = run_with_bars(opened, partial(index, opened, request, reindex_stale=reindex_stale))
         if html is not None:
             from vestigo.reports.page import archive_page
 
@@ -117,47 +118,32 @@ def index_command(
 
 
 def _reindex(ref: str, given: set[str], options: Mapping[str, Any]) -> Output:
-    """Repeat every run with crops of other models than the serving one or `--model`.
-
-    Raises:
-        UsageError: An option that belongs to a source is given.
-    """
+    """Repeat every run with crops of other models than the serving one or `--model`."""
     from vestigo_workers.indexing.reindex import EXECUTION_SETTINGS, reindex_stale
     from vestigo_workers.runs.result import summarize
 
-    names = {"plan_only": "dry_run"}
-    if unfit := sorted(names.get(name, name) for name in given - {"model", *EXECUTION_SETTINGS}):
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in unfit)
-        raise UsageError(f"{named}: without SOURCES every run is repeated as it was; name the sources, or leave it out")
+    if unfit := sorted(given - {"model", *EXECUTION_SETTINGS}):
+        raise UsageError(
+            f"{opts.spell(unfit)}: without SOURCES every run is repeated as it was; name the sources, or leave it out"
+        )
     settings = {name: value for name, value in options.items() if name in EXECUTION_SETTINGS}
     with opts.open_store(ref) as store:
-        done = run_with_bars(
-            store,
-            lambda open_progress: reindex_stale(store, open_progress, model=options.get("model"), settings=settings),
-        )
+        done = run_with_bars(store, partial(reindex_stale, store, model=options.get("model"), settings=settings))
         runs = [summarize(store, result) for result in done.runs]
+    sums = {name: sum(run[name] for run in runs) for name in SUMMED}
     result = {
         "model": done.model,
-        **_totals(runs),
+        # The last id, the first status that is not success, and sums.
+        "run": runs[-1]["run"] if runs else None,
+        "status": next((run["status"] for run in runs if run["status"] != "succeeded"), "succeeded"),
+        **sums,
+        "crops_per_second": sums["crops"] / sums["seconds"] if sums["seconds"] else 0.0,
         "runs": runs,
         "gone": list(done.missing),
         "stale": done.stale,
         "unended": list(done.unended),
     }
     return Output(result, _print_reindexed)
-
-
-def _totals(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the sums of runs under the keys of one, with the last id and the first status that is not success."""
-    unusual = [run["status"] for run in runs if run["status"] != "succeeded"]
-    counted = ("inputs", "done", "empty", "quarantined", "skipped", "frame_failures", "crops", "tracklets", "seconds")
-    sums = {name: sum(run[name] for run in runs) for name in counted}
-    return {
-        "run": runs[-1]["run"] if runs else None,
-        "status": unusual[0] if unusual else "succeeded",
-        **sums,
-        "crops_per_second": sums["crops"] / sums["seconds"] if sums["seconds"] else 0.0,
-    }
 
 
 def _print_reindexed(result: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from typer import Option
@@ -65,17 +66,13 @@ def loop_command(
     with opts.open_store(store) as opened:
         training.check_schema(opened)
         if dry_run:
-            return Output({"dry_run": True, **plan_round(opened, request), "rounds": []}, _print_plan)
+            plan = {"dry_run": True, **plan_round(opened, request), "rounds": []}
+            return Output(plan, lambda _: out.print(f"a round of project {project} would", *plan["steps"], sep="\n  "))
         while True:
             began = time.monotonic()
             with server.connect() as studio, progress("reviewed") as update:
                 counts, candidate = review_round(
-                    opened,
-                    studio,
-                    request,
-                    message=note,
-                    progress=update,
-                    retrain=lambda settings: run_retraining(opened, settings),
+                    opened, studio, request, message=note, progress=update, retrain=partial(run_retraining, opened)
                 )
             rows.append({**counts, "retrain": None if candidate is None else candidate_row(candidate, store)})
             if not as_json:
@@ -83,19 +80,13 @@ def loop_command(
             if candidate is None or (candidate.promoted and not reindex):
                 break
             if candidate.promoted:
-                run_with_bars(opened, lambda open_progress: reindex_stale(opened, open_progress, settings={}))
+                run_with_bars(opened, partial(reindex_stale, opened, settings={}))
                 request = replace(request, retraining=replace(request.retraining, base=candidate.digest))
             if every is None or len(rows) == rounds:
                 break
             time.sleep(max(0.0, every * 3600 - (time.monotonic() - began)))
     promoted = any(row["retrain"] and row["retrain"]["promoted"] for row in rows)
     return Output({"dry_run": False, "rounds": rows, "promoted": promoted}, lambda _: None)
-
-
-def _print_plan(result: Mapping[str, Any]) -> None:
-    out.print(f"a round of project {result['project']} would")
-    for line in result["steps"]:
-        out.print(f"  {line}")
 
 
 def _print_round(number: int, row: Mapping[str, Any]) -> None:

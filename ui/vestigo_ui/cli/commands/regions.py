@@ -6,28 +6,19 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
+from vestigo.resolve import locate_model
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import (
-    Output,
-    make_table,
-    note,
-    number_text,
-    out,
-    print_run,
-    progress,
-    run_output,
-    run_with_bars,
-)
+from vestigo_ui.cli.output import Output, make_table, note, number_text, out, progress, run_output, run_with_bars
 from vestigo_ui.cli.parser_options import LabelMapOption, ParserOption
 
 if TYPE_CHECKING:
-    from vestigo_models.fls.config import FlsConfig
     from vestigo_workers.regions.plan import FinderSettings, RegionsRequest
 
 MAX_LISTED = 10
@@ -99,23 +90,32 @@ def regions_command(
 
     Example: vestigo regions people/ --parser default --fls --out maps/ --panel
     """
+    from vestigo_models.fls.config import FlsConfig
+    from vestigo_models.inference.region_finder import load_feature_model
     from vestigo_models.parsing.label_maps import read_label_map
 
     if store is None and folder is None:
         store = os.environ.get("VESTIGO_STORE")
     classes = None if label_map is None else read_label_map(label_map)
-    features = None if not fls else model if store is None else _locate(store, model)
-    changes = {"seed": seed, "foreground": foreground, "belongings_mode": belongings}
-    config = _fls_config(features, {name: value for name, value in changes.items() if value is not None})
-    given = {"executor": executor, "actors": actors, "gpus_per_actor": gpus_per_actor, "shard_size": shard_size}
-    settings = {name: value for name, value in given.items() if value is not None}
+    features = model if fls else None
+    if fls and store is not None:
+        with opts.open_store(store) as opened:
+            features = locate_model(opened, model)
+    # The settings that the model's package recommends, with the changes of the options.
+    recommended = None if features is None else load_feature_model(features).config.fls
+    changes = opts.given({"seed": seed, "foreground": foreground, "belongings_mode": belongings})
+    config = (recommended or FlsConfig(foreground="classifier")).model_copy(update=changes)
+    settings = opts.given(
+        {"executor": executor, "actors": actors, "gpus_per_actor": gpus_per_actor, "shard_size": shard_size}
+    )
     shared: dict[str, Any] = {"parser": parser, "label_map": classes, "model": features, "device": device}
     if store is None:
         if folder is None:
             raise UsageError("give --out, a folder for the label maps, or --store, where SOURCE is a run")
         if settings.get("executor", "auto") == "ray" or settings.keys() - {"executor"}:
-            named = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
-            raise UsageError(f"{named}: a folder is labelled in this process; index it and label the run (--store)")
+            raise UsageError(
+                f"{opts.spell(settings)}: a folder is labelled in this process; index it and label the run (--store)"
+            )
         if judge and features is None:
             raise UsageError("--judge: compares fused regions; add --fls")
         from vestigo_workers.regions.plan import FinderSettings
@@ -134,30 +134,10 @@ def regions_command(
     return _label_run(store, request, folder)
 
 
-def _fls_config(model: str | None, changes: Mapping[str, Any]) -> FlsConfig:
-    """Return the FLS settings that a model's package recommends, with changes."""
-    from vestigo_models.fls.config import FlsConfig
-    from vestigo_models.inference.region_finder import load_feature_model
-
-    recommended = None if model is None else load_feature_model(model).config.fls
-    return (recommended or FlsConfig(foreground="classifier")).model_copy(update=dict(changes))
-
-
-def _locate(store: str, model: str) -> str:
-    from vestigo.resolve import locate_model
-
-    with opts.open_store(store) as opened:
-        return locate_model(opened, model)
-
-
 def _label_folder(
     source: Path, target: Path, split: str | None, settings: FinderSettings, panels: bool, with_judge: bool
 ) -> Output:
-    """Write the label maps of a folder or dataset, and compare them with true ones if that is requested.
-
-    Raises:
-        UsageError: An option does not fit the source.
-    """
+    """Write the label maps of a folder or dataset, and compare them with true ones if that is requested."""
     import torch
 
     from vestigo.datasets.recognise import load_dataset
@@ -176,14 +156,7 @@ def _label_folder(
     with progress("regions", len(images)) as update:
         with_belongings, failures = label_images(images, target, finder, panels=panels, progress=update, judge=judge)
     seconds = time.monotonic() - started
-    scores: dict[str, Any] = {}
-    if judge is not None:
-        methods = judge.result()
-        scores = {
-            "judged": {name: asdict(method) for name, method in methods.items()},
-            "belongings_of_oracle": shares_of_oracle(methods),
-        }
-    result = {
+    result: dict[str, Any] = {
         "out": target,
         "labels": finder.description["name"],
         "images": len(images),
@@ -192,8 +165,11 @@ def _label_folder(
         "failures": failures,
         "seconds": seconds,
         "images_per_second": len(images) / seconds,
-        **scores,
     }
+    if judge is not None:
+        methods = judge.result()
+        result["judged"] = {name: asdict(method) for name, method in methods.items()}
+        result["belongings_of_oracle"] = shares_of_oracle(methods)
     return Output(result, _print_folder)
 
 
@@ -201,7 +177,7 @@ def _label_run(store: str, request: RegionsRequest, panel_folder: Path | None) -
     from vestigo_workers.regions.run import draw_panels, label_run
 
     with opts.open_store(store) as opened:
-        labelled = run_with_bars(opened, lambda open_progress: label_run(opened, request, open_progress))
+        labelled = run_with_bars(opened, partial(label_run, opened, request))
         output = run_output(opened, labelled)
         if panel_folder is None:
             return output
@@ -210,7 +186,7 @@ def _label_run(store: str, request: RegionsRequest, panel_folder: Path | None) -
         with progress("panels") as update:
             panels = draw_panels(opened, request, panel_folder, update)
     note(f"{panels} panels in {panel_folder}")
-    return Output({**output.result, "panels": panels}, print_run)
+    return output._replace(result={**output.result, "panels": panels})
 
 
 def _print_folder(result: Mapping[str, Any]) -> None:
@@ -220,8 +196,7 @@ def _print_folder(result: Mapping[str, Any]) -> None:
         f"{result['seconds']:.1f} s, {result['images_per_second']:.1f} images/s"
     )
     for failure in result["failures"][:MAX_LISTED]:
-        line = f"  quarantined: {failure['image']}: {failure['reason']}: {failure['detail']}"
-        out.print(line, style="yellow")
+        out.print(f"  quarantined: {failure['image']}: {failure['reason']}: {failure['detail']}", style="yellow")
     if len(result["failures"]) > MAX_LISTED:
         note(f"  and {len(result['failures']) - MAX_LISTED} more: --json lists them all")
     if "judged" in result:

@@ -50,7 +50,7 @@ def resume_command(run: RunArgument, store: opts.StoreOption) -> Output:
     from vestigo_workers.runs.resume import resume
 
     with opts.open_store(store) as opened:
-        return run_output(opened, run_with_bars(opened, lambda open_progress: resume(opened, run, open_progress)))
+        return run_output(opened, run_with_bars(opened, partial(resume, opened, run)))
 
 
 @command(app, "retry")
@@ -75,14 +75,11 @@ def retry_command(
     from vestigo_workers.runs.result import summarize
     from vestigo_workers.runs.resume import retry
 
-    details = {"run": run, "inputs": inputs or None, "reason": reason, "by": by}
-    details = {name: value for name, value in details.items() if value is not None}
+    details = opts.given({"run": run, "inputs": inputs or None, "reason": reason, "by": by})
     with opts.open_store(store) as opened:
         record = partial(audit.record, opened, "retry", details)
-        retried, result = run_with_bars(
-            opened,
-            lambda open_progress: retry(opened, run, open_progress, names=inputs or None, reason=reason, before=record),
-        )
+        work = partial(retry, opened, run, names=inputs or None, reason=reason, before=record)
+        retried, result = run_with_bars(opened, work)
         counts = {"retried": retried.inputs, "left": list(retried.missing)}
         return Output(summarize(opened, result) | counts, _print_retried)
 

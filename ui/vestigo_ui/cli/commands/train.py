@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,14 +61,18 @@ def train_command(
     Example: vestigo train baseline --backbone tiny --data people/ --out models/mine --epochs 30
     """
     from vestigo.datasets.recognise import load_dataset
+    from vestigo.evaluation.evaluate import evaluate_model
+    from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.devices import resolve_device
+    from vestigo_models.inference.extractor import Extractor
+    from vestigo_models.inference.package import ModelPackage
     from vestigo_models.training.config import TrainConfig
     from vestigo_models.training.trainer import recipe_warnings, train
     from vestigo_workers.training.data import training_set
     from vestigo_workers.training.distributed import train_distributed
 
-    given = {"epochs": epochs, "seed": seed, "weights": weights, "base": base, "parser": parser}
-    overrides = {**opts.read_changes(changes), **{key: value for key, value in given.items() if value is not None}}
+    given = opts.given({"epochs": epochs, "seed": seed, "weights": weights, "base": base, "parser": parser})
+    overrides = {**opts.read_changes(changes), **given}
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
     dataset = load_dataset(data, schema=opts.read_schema(schema), duke_top_override=recipe.duke_top_override)
     for kind, count in dataset.passed_over.items():
@@ -89,21 +94,22 @@ def train_command(
         "parser": parser,
         "schema": schema,
     }
-    words = [f"--{name} {Path(str(value)).name}" for name, value in options.items() if value is not None]
+    words = [f"--{name} {Path(str(value)).name}" for name, value in opts.given(options).items()]
     words += [f"--set {change}" for change in changes or ()]
     command = " ".join([f"vestigo train {Path(config).name}", *words])
     origin = {"dataset": dataset.name, "command": command}
 
+    run = partial(train_distributed, workers=workers) if workers > 1 else train
     with progress("training") as update:
-        if workers > 1:
-            training = train_distributed(
-                recipe, images, model, workers=workers, resume=resume, device=device, progress=update, trained_on=origin
-            )
-        else:
-            training = train(recipe, images, model, resume=resume, device=device, progress=update, trained_on=origin)
+        training = run(recipe, images, model, resume=resume, device=device, progress=update, trained_on=origin)
     if training.skipped:
         note(f"warning: {training.skipped} steps were skipped, as the loss was not finite; lower learning_rate")
-    return Output({**asdict(training), "metrics": _evaluate(dataset, model, device)}, _print)
+    metrics = {}
+    if len(dataset.query) and len(dataset.gallery):
+        extractor = Extractor(ModelPackage.from_pretrained(model), device=device)
+        with evaluation_stages() as open_progress:
+            metrics = full_result(evaluate_model(dataset, extractor, EvaluationOptions(), open_progress))
+    return Output({**asdict(training), "metrics": metrics}, _print)
 
 
 def _parse(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | None, device: str) -> UInt8Array | None:
@@ -119,20 +125,6 @@ def _parse(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | None, de
     paths = dataset.train.paths
     with progress("parsing", len(paths)) as update:
         return parse_labels(paths, parser, feature_grid(recipe), update, atr_bag_seed=recipe.atr_bag_seed)
-
-
-def _evaluate(dataset: ReidDataset, model: Path, device: str) -> dict[str, Any]:
-    """Return the result of `vestigo evaluate` on the dataset's query and gallery; empty if it has none."""
-    if not len(dataset.query) or not len(dataset.gallery):
-        return {}
-    from vestigo.evaluation.evaluate import evaluate_model
-    from vestigo.evaluation.ranking import EvaluationOptions
-    from vestigo_models.inference.extractor import Extractor
-    from vestigo_models.inference.package import ModelPackage
-
-    extractor = Extractor(ModelPackage.from_pretrained(model), device=device)
-    with evaluation_stages() as open_progress:
-        return full_result(evaluate_model(dataset, extractor, EvaluationOptions(), open_progress))
 
 
 def _print(result: Mapping[str, Any]) -> None:
