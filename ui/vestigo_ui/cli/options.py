@@ -235,6 +235,12 @@ def spell(names: Iterable[str]) -> str:
     return ", ".join(f"--{name.replace('_', '-')}" for name in names)
 
 
+def command_text(name: str, options: Mapping[str, object], changes: Iterable[str] | None = None) -> str:
+    """Return a command as packages and pages record it: without paths of this machine; `changes` are those of --set."""
+    words = [f"--{option} {Path(str(value)).name}" for option, value in given(options).items()]
+    return " ".join([f"vestigo {name}", *words, *(f"--set {change}" for change in changes or ())])
+
+
 def scope_details(scope: Scope) -> dict[str, Any]:
     """Return the selected part of an archive as details of an audit entry; no restriction, no key."""
     details = {

@@ -68,13 +68,16 @@ def ablate_command(
         line for each in recipes for line in recipe_warnings(each, is_rendered=loaded.is_rendered)
     ):
         note(f"warning: {line}")
-    # The command enters the page without paths of this machine.
-    options = [f"--seeds {seeds} --epochs {epochs} --backbone {recipe.backbone}"]
-    options += [f"--configs {','.join(names)}"] if names else []
-    options += [f"--parser {recipe.parser_name}"] if parser != "default" else []
-    options += [f"--schema {Path(schema).name}"] if schema else []
-    options += [f"--set {change}" for change in changes or []]
-    command = " ".join([f"vestigo ablate {dataset.resolve().name} --out {folder.name}", *options])
+    options = {
+        "out": folder,
+        "seeds": seeds,
+        "epochs": epochs,
+        "backbone": recipe.backbone,
+        "configs": ",".join(names) or None,
+        "parser": None if parser == "default" else recipe.parser_name,
+        "schema": schema,
+    }
+    command = opts.command_text(f"ablate {dataset.resolve().name}", options, changes)
     running: dict[Path, int] = {}
 
     with progress("parsing") as parsed, progress("epochs", len(configurations) * seeds * epochs) as update:

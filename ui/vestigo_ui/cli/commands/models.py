@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option, Typer
 
+from vestigo.resolve import find_registered, open_model, open_registered, resolve_digest
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import evaluation_stages
@@ -99,7 +100,6 @@ def promote_command(
     Example: vestigo models promote 3f2a9c --store archive --force --reason "checked by hand on the new camera"
     """
     from vestigo.promotion.gate import promote_manually
-    from vestigo.resolve import open_registered
 
     with opts.open_store(store) as opened:
         promoted = _find(opened, model)
@@ -145,8 +145,6 @@ def _promotion_row(promotion: Promotion) -> dict[str, Any]:
 
 
 def _find(store: Store, ref: str) -> Model:
-    from vestigo.resolve import find_registered, resolve_digest
-
     return find_registered(store, resolve_digest(store, ref))
 
 
@@ -171,7 +169,6 @@ def _compare_on_data(store: Store, first: str, second: str, data: Path, margin: 
     from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.promotion.gate import Margins, decide_promotion
     from vestigo.promotion.judge import compare_scores, evaluate_pair, split_name
-    from vestigo.resolve import open_model
     from vestigo_models.devices import resolve_device
 
     a, b = open_model(store, first), open_model(store, second)
@@ -198,7 +195,7 @@ def _promotion_output(store: Store, promotion: Promotion) -> Output:
     if stale and promotion.model is not None:
         note(f"{stale} crops are of other models; index them again: vestigo index --reindex-stale --store {store.ref}")
     result = {**_promotion_row(promotion), "serving": promotion.model, "stale_crops": stale}
-    return Output(result, _print_promotion)
+    return Output(result, lambda row: out.print(_promotion_text(row), highlight=False))
 
 
 def _print_models(result: Mapping[str, Any]) -> None:
@@ -255,10 +252,6 @@ def _print_comparison(result: Mapping[str, Any]) -> None:
         out.print(f"the gate would {'promote B' if verdict['promoted'] else 'refuse B'}:")
         for reason in verdict["reasons"]:
             out.print(f"  {reason}", highlight=False)
-
-
-def _print_promotion(result: Mapping[str, Any]) -> None:
-    out.print(_promotion_text(result), highlight=False)
 
 
 def _promotion_text(row: Mapping[str, Any]) -> str:

@@ -83,7 +83,6 @@ def train_command(
     if recipe.network.attributes != "none":
         dataset.require_attributes()
     images = training_set(dataset, recipe, _parse(dataset, recipe, label_map, device))
-    # The command is recorded in the package without paths of this machine.
     options = {
         "data": dataset.root,
         "backbone": backbone,
@@ -94,11 +93,8 @@ def train_command(
         "parser": parser,
         "schema": schema,
     }
-    words = [f"--{name} {Path(str(value)).name}" for name, value in opts.given(options).items()]
-    words += [f"--set {change}" for change in changes or ()]
-    command = " ".join([f"vestigo train {Path(config).name}", *words])
+    command = opts.command_text(f"train {Path(config).name}", options, changes)
     origin = {"dataset": dataset.name, "command": command}
-
     run = partial(train_distributed, workers=workers) if workers > 1 else train
     with progress("training") as update:
         training = run(recipe, images, model, resume=resume, device=device, progress=update, trained_on=origin)

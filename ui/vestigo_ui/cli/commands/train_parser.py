@@ -65,16 +65,18 @@ def train_parser_command(
     test_paths = dataset.query.paths + dataset.gallery.paths
     test_images = LabelledImages(images=test_paths, maps=region_maps(dataset.root, test_paths, folder))
     device = resolve_device(device)
-    # The command is recorded in the package without paths of this machine.
-    options = (
-        f"--epochs {epochs} --seed {seed} --hidden-by {hidden_by} --hidden-weight {hidden_weight:g}"
-        f" --learning-rate {learning_rate:g} --precision {precision}"
-    )
-    if base is not None:
-        options += f" --base {Path(base).name}"
-    command = f"vestigo train-parser --data {dataset.root.name} {options}"
+    options = {
+        "data": dataset.root,
+        "epochs": epochs,
+        "seed": seed,
+        "hidden-by": hidden_by,
+        "hidden-weight": f"{hidden_weight:g}",
+        "learning-rate": f"{learning_rate:g}",
+        "precision": precision,
+        "base": base,
+    }
+    command = opts.command_text("train-parser", options)
     package = ParserConfig(trained_on={"dataset": dataset.name, "command": command, "images": len(paths)})
-
     with progress("training") as update:
         training = train_parser(recipe, images, model, package=package, base=base, device=device, progress=update)
     with progress("evaluating") as update:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer import Argument, Option, Typer
@@ -13,11 +14,7 @@ from vestigo_models.errors import UsageError
 from vestigo_models.text_files import read_text
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command, make_table, note, out
-from vestigo_ui.web.auth.users import Role
-
-if TYPE_CHECKING:
-    from vestigo_ui.web.auth.users import Users
-
+from vestigo_ui.web.auth.users import Role, Users, users_path
 
 user_app = Typer(help="Manage who may sign in to the screen, and with which role.", no_args_is_help=True)
 
@@ -62,9 +59,8 @@ def add_command(
 
     Example: vestigo ui user add anna --role reviewer
     """
-    file = _open_users(users)
-    file.add(name, role, _read_password(password_file, password_stdin))
-    _log_changes(file, store)
+    password = _read_password(password_file, password_stdin)
+    _change_users(users, store, lambda file: file.add(name, role, password))
     note(f"{name} can sign in as {role}")
 
 
@@ -74,7 +70,7 @@ def list_command(users: UsersOption = None) -> Output:
 
     Example: vestigo ui user list
     """
-    accounts = _open_users(users).accounts()
+    accounts = Users(users_path(users)).accounts()
     result = {"users": [{"name": name, "role": accounts[name].role} for name in sorted(accounts)]}
     return Output(result, lambda _: out.print(make_table(("name", "role"), map(dict.values, result["users"]))))
 
@@ -85,9 +81,7 @@ def remove_command(name: NameArgument, users: UsersOption = None, store: opts.St
 
     Example: vestigo ui user remove anna
     """
-    file = _open_users(users)
-    file.remove(name)
-    _log_changes(file, store)
+    _change_users(users, store, lambda file: file.remove(name))
     note(f"{name} is removed; open sessions have ended")
 
 
@@ -102,9 +96,7 @@ def role_command(
 
     Example: vestigo ui user role anna admin
     """
-    file = _open_users(users)
-    file.set_role(name, role)
-    _log_changes(file, store)
+    _change_users(users, store, lambda file: file.set_role(name, role))
     note(f"{name} is {role} from the next sign-in on; open sessions have ended")
 
 
@@ -120,47 +112,38 @@ def password_command(
 
     Example: vestigo ui user password anna
     """
-    file = _open_users(users)
+    file = Users(users_path(users))
     if name not in file.accounts():
         raise UsageError(f"{file.path} has no user {name}; `vestigo ui user list` lists the users")
-    file.set_password(name, _read_password(password_file, password_stdin))
-    _log_changes(file, store)
+    password = _read_password(password_file, password_stdin)
+    _change_users(users, store, lambda file: file.set_password(name, password))
     note(f"{name} has another password; open sessions have ended")
 
 
-def _log_changes(users: Users, store: str) -> None:
-    if not store:
-        return
-    from vestigo_ui.web.auth.sign_in import audit_user_changes
+def _change_users(path: Path | None, store: str, change: Callable[[Users], None]) -> None:
+    """Change the users file, and write the change to the audit log of a store if one is named."""
+    users = Users(users_path(path))
+    change(users)
+    if store:
+        from vestigo_ui.web.auth.sign_in import audit_user_changes
 
-    with opts.open_store(store) as opened:
-        audit_user_changes(opened, users)
-
-
-def _open_users(users: Path | None) -> Users:
-    from vestigo_ui.web.auth.users import Users, users_path
-
-    return Users(users_path(users))
+        with opts.open_store(store) as opened:
+            audit_user_changes(opened, users)
 
 
 def _read_password(file: Path | None, stdin: bool) -> str:
     if file is not None and stdin:
         raise UsageError("--password-file and --password-stdin exclude each other; give one")
-    if file is not None:
+    if file is not None or stdin:
         try:
-            return _first_line(read_text(file))
+            text = sys.stdin.read() if file is None else read_text(file)
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{file} cannot be read as a password file: {error}") from error
-    if stdin:
-        return _first_line(sys.stdin.read())
+            raise UsageError(f"{file or 'standard input'} cannot be read as a password file: {error}") from error
+        return text.splitlines()[0] if text.strip() else ""
     if not sys.stdin.isatty():
         raise UsageError("no terminal to prompt for the password; give --password-file or --password-stdin")
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return password
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text.strip() else ""
 
 
 app = Typer(invoke_without_command=True, subcommand_metavar="[user ...]")
@@ -205,7 +188,6 @@ def ui_command(
         raise typer.BadParameter("name the store to serve", ctx=context, param_hint="'--store' / '-s'")
 
     from vestigo_ui.web.auth.sign_in import audit_events, audit_user_changes
-    from vestigo_ui.web.auth.users import Users, users_path
     from vestigo_ui.web.server.run import Binding, serve
     from vestigo_ui.web.settings import load_settings
 
