@@ -62,11 +62,7 @@ class CsvWriter:
 
 
 def read_csv_rows(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the place of each row of a CSV file, for messages, and the row.
-
-    Raises:
-        DatasetError: If the file is unreadable or lacks one of `columns`.
-    """
+    """Yield place (for messages) and content of each row; raise DatasetError if unreadable or without `columns`."""
     try:
         with path.open(encoding=text_encoding(path), newline="") as stream:
             table = csv.DictReader(stream, restval="")

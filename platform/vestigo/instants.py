@@ -27,10 +27,7 @@ def parse_instant(text: str, zone: tzinfo = UTC) -> datetime:
 
     All forms of ISO 8601 for points in time are read (dates are midnight; week and ordinal dates; 24:00), and the 14
     digits of recorders, such as 20260501080000. Digits are never a number of seconds.
-
-    Args:
-        text: The text.
-        zone: Zone of times without an offset.
+    `zone` is that of times without an offset.
 
     Raises:
         ConfigError: The text is no time, or the zone's clocks show this time twice or never.

@@ -61,23 +61,14 @@ def find_registered(registry: ModelRegistry, ref: str) -> Model:
 
 
 def open_model(registry: ModelRegistry, ref: str) -> ModelPackage:
-    """Load the model of a reference.
-
-    Raises:
-        ModelError: If there is none, or it differs from the registered one.
-        StoreError: If the registry has several of that name.
-    """
+    """Load the model of a reference; raises as `find_registered` and `open_registered`."""
     from vestigo_models.inference.package import ModelPackage
 
     return ModelPackage.from_pretrained(ref) if is_package(ref) else open_registered(find_registered(registry, ref))
 
 
 def open_registered(model: Model) -> ModelPackage:
-    """Load a model of the registry.
-
-    Raises:
-        ModelError: If the package is missing or has changed since it was registered.
-    """
+    """Load a model of the registry; raise ModelError if its package is missing or has changed since."""
     from vestigo_models.inference.package import ModelPackage
 
     try:
@@ -115,11 +106,7 @@ def resolve_index_model(registry: ModelRegistry, ref: str | None) -> str | None:
 
 
 def resolve_reindex_model(registry: ModelRegistry) -> Model:
-    """Return the model that stale runs are repeated with: the serving one, else the newest with crops.
-
-    Raises:
-        StoreError: If nothing is indexed.
-    """
+    """Return the model that stale runs are repeated with; raise StoreError if nothing is indexed."""
     serving = registry.models.serving()
     return registry.models.with_crops()[0] if serving is None else find_registered(registry, serving)
 
@@ -158,31 +145,18 @@ def _former_serving(registry: ModelRegistry, counts: Mapping[str, int]) -> str |
 
 
 def resolve_review_model(registry: ModelRegistry, ref: str | None = None) -> Model:
-    """Return the model whose crops are reviewed: that of a reference, else the serving one, else the newest with crops.
-
-    Raises:
-        ModelError: If the reference names no model.
-        StoreError: If there are no crops of the model.
-    """
+    """Return the model whose crops are reviewed; raises as `resolve_digest` and `require_crops`."""
     return registry.models.with_crops()[0] if ref is None else require_crops(registry, resolve_digest(registry, ref))
 
 
 def resolve_replay_model(registry: ModelRegistry, base: str) -> Model:
-    """Return the model whose crops are replayed: that with the digest `base` if it has crops, else as for review.
-
-    Raises:
-        StoreError: If nothing is indexed.
-    """
+    """Return the model whose crops are replayed: that of the digest `base` if it has crops, else as for review."""
     models = registry.models.with_crops()
     return next((model for model in models if model.digest == base), models[0])
 
 
 def require_crops(registry: ModelRegistry, digest: str) -> Model:
-    """Return the model with a digest.
-
-    Raises:
-        StoreError: If the store holds no crops of it.
-    """
+    """Return the model with a digest; raise StoreError if the store holds no crops of it."""
     counts = registry.models.crop_counts()
     indexed = {model.digest: model for model in registry.models.list() if model.digest in counts}
     if digest not in indexed:
@@ -195,11 +169,7 @@ def require_crops(registry: ModelRegistry, digest: str) -> Model:
 
 
 def require_attributes(model: Model) -> AttributeSchema:
-    """Return the schema of the attributes that a model predicts.
-
-    Raises:
-        UsageError: If it predicts none.
-    """
+    """Return the schema of the attributes that a model predicts; raise UsageError if it predicts none."""
     if model.facts.attributes is None:
         raise UsageError(
             f"model {_label(model)} of the store predicts no attributes, which --where and --filter need; leave them "

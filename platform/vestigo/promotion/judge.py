@@ -44,8 +44,7 @@ def evaluate_pair(
 ) -> PairEvaluation:
     """Evaluate both models on a dataset's query and gallery: mAP, and the official accuracy of every attribute.
 
-    Raises:
-        ModelError: If the serving model can be evaluated on attributes and the candidate cannot.
+    Raises ModelError if the serving model can be evaluated on attributes and the candidate cannot.
     """
     options = EvaluationOptions()
     before, after = (

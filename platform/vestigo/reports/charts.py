@@ -138,8 +138,7 @@ def reliability_chart(attributes: AttributeEvaluation) -> Chart | None:
 def filter_chart(evaluation: Evaluation) -> Chart | None:
     """Return miss rate against kept fraction at every threshold, on the dataset's identities across cameras.
 
-    Returns:
-        None if the model has no attributes, or no query has a true match on another camera.
+    None if the model has no attributes, or no query has a true match on another camera.
     """
     if evaluation.schema is None or evaluation.probabilities is None:
         return None

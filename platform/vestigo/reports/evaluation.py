@@ -62,12 +62,7 @@ def evaluation_page(
 
 
 def attribute_cards(attributes: AttributeEvaluation, paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return up to `IMAGES_SHOWN` images, evenly spaced in the gallery, with predictions, confidences and labels.
-
-    Args:
-        attributes: Attributes of the gallery.
-        paths: Files of all readable gallery images.
-    """
+    """Return predictions, confidences and labels of up to `IMAGES_SHOWN` images, evenly spaced in the gallery."""
     if not len(attributes.images):
         return []
     places = np.unique(np.linspace(0, len(attributes.images) - 1, IMAGES_SHOWN).round().astype(np.int64))

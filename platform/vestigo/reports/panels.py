@@ -24,16 +24,10 @@ Layer = tuple[str, Labels, RegionSchema]
 
 
 def region_overlay(image: RGB, labels: Labels, schema: RegionSchema = REGIONS) -> RGB:
-    """Overlay the colours of regions on a crop; the background is unchanged.
+    """Return a crop (RGB uint8, h x w x 3) with the colours of regions over it; the background is unchanged.
 
-    Args:
-        image: RGB uint8, h x w x 3.
-        labels: uint8 region ids of any size, enlarged cell by cell. Ids beyond the schema reuse its colours, from the
-            second one on.
-        schema: Regions and their colours.
-
-    Returns:
-        RGB uint8, h x w x 3.
+    `labels` are uint8 region ids of any size, enlarged cell by cell. Ids beyond the schema reuse its colours, from the
+    second one on.
     """
     ids = cells_enlarged(labels, (image.shape[0], image.shape[1]))
     colours = np.array([region.colour_rgb for region in schema.regions], dtype=np.float32)
@@ -62,13 +56,7 @@ def labelled_crops(image: RGB, layers: Sequence[Layer], height: int) -> list[tup
 def panel(image: RGB, layers: Sequence[tuple[str, Labels]], schema: RegionSchema = REGIONS) -> RGB:
     """Return one image of a crop and its label maps, each overlaid on the crop with a caption above it.
 
-    Args:
-        image: RGB uint8, h x w x 3.
-        layers: Captions and label maps, as in `region_overlay`.
-        schema: Regions and their colours.
-
-    Returns:
-        RGB uint8; every part is `PANEL_HEIGHT` pixels high.
+    Crop and labels are those of `region_overlay`; every part is `PANEL_HEIGHT` pixels high.
     """
     parts = labelled_crops(image, [(caption, labels, schema) for caption, labels in layers], PANEL_HEIGHT)
     font = ImageFont.load_default(12)

@@ -47,9 +47,6 @@ def region_examples(
     """Segment `shown` gallery images, one for each identity of `select_identities`.
 
     Clusters and fusion use all gallery images of an identity, as training uses all its training images.
-
-    Raises:
-        ValueError: If the model has no feature map.
     """
     config = config or extractor.package.config.fls or FlsConfig(foreground="classifier")
     finder = RegionFinder(parser, extractor, config, clusters=True)

@@ -100,12 +100,7 @@ class ArchivePart:
     ] = None
 
     def scope(self, store: Store, where: str = "") -> Scope:
-        """Return the selected part of a store.
-
-        Raises:
-            UsageError: A text is no time, or the time span is empty.
-            StoreError: The store has no such camera.
-        """
+        """Return the selected part of a store; raise UsageError if it is no time span, StoreError for a camera."""
         from vestigo.retrieval.gallery import Scope
 
         cameras = None if self.cameras is None else store.cameras.select(self.cameras)
@@ -253,28 +248,14 @@ def scope_details(scope: Scope) -> dict[str, Any]:
 
 
 def read_schema(reference: str | None) -> AttributeSchema | None:
-    """Return the schema that `--schema` names, None without the option.
-
-    Raises:
-        ConfigError: There is no such schema.
-    """
+    """Return the schema that `--schema` names, None without the option; raise ConfigError if there is none."""
     from vestigo_models.schemas.builtin import resolve_schema
 
     return None if reference is None else resolve_schema(reference)
 
 
 def check_schema(reference: str | None, model: str, predicted: AttributeSchema | None) -> None:
-    """Check that a model predicts the attributes of `--schema`.
-
-    Args:
-        reference: The value of `--schema`, None without the option.
-        model: Name of the model.
-        predicted: Schema of the model, None if it predicts no attributes.
-
-    Raises:
-        ConfigError: There is no such schema.
-        UsageError: The model has another schema.
-    """
+    """Check that a model predicts the attributes of `--schema`; raise UsageError if it predicts others or none."""
     schema = read_schema(reference)
     if schema is None or (predicted is not None and predicted.digest == schema.digest):
         return
@@ -286,11 +267,7 @@ def check_schema(reference: str | None, model: str, predicted: AttributeSchema |
 
 
 def read_filter(mode: str, max_lost: float) -> FilterConfig:
-    """Read the filter's options.
-
-    Raises:
-        UsageError: `--max-lost` is not between 0 and 1.
-    """
+    """Read the filter's options; raise UsageError if `--max-lost` is not between 0 and 1."""
     from vestigo_models.attribute_filter.modes import FilterConfig
 
     if not 0 < max_lost < 1:
@@ -317,11 +294,7 @@ def filter_summary(choice: FilterChoice | None) -> dict[str, Any] | None:
 
 
 def read_changes(changes: Sequence[str] | None) -> dict[str, Any]:
-    """Return the keys and values of --set; values are YAML.
-
-    Raises:
-        ConfigError: A text is not KEY=VALUE.
-    """
+    """Return the keys and (YAML) values of --set; raise ConfigError if a text is not KEY=VALUE."""
     overrides = {}
     for text in changes or ():
         key, equals, value = text.partition("=")

@@ -229,11 +229,7 @@ def progress_stages() -> Iterator[OpenProgress]:
 
 
 def run_with_bars(store: Store, work: Callable[[OpenProgress], Value]) -> Value:
-    """Call `work` under progress bars; after Ctrl-C, print one line that states how to continue.
-
-    Raises:
-        typer.Exit: The work was interrupted; status 130.
-    """
+    """Call `work` under progress bars; after Ctrl-C, state how to continue and exit with status 130."""
     try:
         with progress_stages() as open_progress:
             return work(open_progress)

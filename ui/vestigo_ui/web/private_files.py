@@ -24,11 +24,7 @@ class WatchedFile(Generic[Content]):
         self._cached: tuple[tuple[int, ...], Content] | None = None
 
     def value(self) -> Content:
-        """Return the content, or the default if there is no file.
-
-        Raises:
-            ConfigError: If the file cannot be read or `parse` rejects it.
-        """
+        """Return the content, or the default if there is no file; raise ConfigError if it cannot be read."""
         try:
             status = self.path.stat()
             version = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)

@@ -121,11 +121,7 @@ def load_settings(named: Path | None) -> Settings:
 
 
 def read_secret(path: Path) -> str:
-    """Return the secret in a file of mode 0600.
-
-    Raises:
-        ConfigError: If the file does not exist, is empty or is accessible to other users.
-    """
+    """Return the secret in a file of mode 0600; raise ConfigError if it is missing, empty or open to others."""
     try:
         secret = read_private(path).strip()
     except FileNotFoundError:

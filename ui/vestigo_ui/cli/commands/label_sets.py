@@ -116,11 +116,7 @@ def sets_command(store: opts.StoreOption) -> Output:
 
 
 def _shared_schema(store: Store, label_set: LabelSet) -> AttributeSchema:
-    """Return the attribute schema of a label set's projects.
-
-    Raises:
-        UsageError: The projects have several.
-    """
+    """Return the attribute schema of a label set's projects; raise UsageError if they have several."""
     schemas = {name: store.review.get_project(name).schema for name in label_set.projects}
     first = next(iter(schemas.values()))
     if others := [name for name, schema in schemas.items() if schema != first]:
@@ -131,11 +127,7 @@ def _shared_schema(store: Store, label_set: LabelSet) -> AttributeSchema:
 
 
 def _check_projects(store: Store, label_set: LabelSet, reference: str) -> None:
-    """Check that the projects of a label set have the attributes of `--schema`.
-
-    Raises:
-        UsageError: A project has others.
-    """
+    """Check that the projects of a label set have the attributes of `--schema`; raise UsageError otherwise."""
     schema = opts.read_schema(reference)
     for name in label_set.projects:
         actual = store.review.get_project(name).schema

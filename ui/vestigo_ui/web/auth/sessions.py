@@ -134,11 +134,7 @@ class Sessions:
         return account is not None and (account.version, account.role) == (session.version, session.role)
 
     def end(self, session: Session) -> None:
-        """End a session, copies of its cookie included.
-
-        Raises:
-            ConfigError: If the list of ended sessions cannot be written.
-        """
+        """End a session, copies of its cookie included; raise ConfigError if that cannot be written."""
         with locked(self._ended.path):
             now = self._clock()
             ended = {name: expires for name, expires in self._ended.value().items() if expires > now}

@@ -87,11 +87,7 @@ class Users:
         return account
 
     def add(self, name: str, role: Role, password: str) -> None:
-        """Add a user.
-
-        Raises:
-            UsageError: If the name is taken or invalid, or the password is too short.
-        """
+        """Add a user; raise UsageError if the name is taken or invalid, or the password too short."""
         if not NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} is not a valid user name: use up to 64 letters, digits and . _ @ -, "

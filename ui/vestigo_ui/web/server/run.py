@@ -83,11 +83,7 @@ class Binding:
 
 
 def make_public_app(sessions: Sessions, settings: Settings, on_event: OnEvent, encrypted: bool) -> ASGIApp:
-    """Return the app of the public paths: sign-in, sign-out and the health check.
-
-    Raises:
-        ConfigError: If the secret of the OpenID client cannot be read.
-    """
+    """Return the app of the public paths; raise ConfigError if the secret of the OpenID client cannot be read."""
     sign_in = SignIn(sessions, on_event, urlsplit(settings.oidc.issuer).netloc if settings.oidc else None)
     routes = [Route("/healthz", _healthz, methods=["GET"]), *sign_in.routes()]
     middleware = []
@@ -138,9 +134,7 @@ def serve(
 ) -> None:
     """Serve the app for one store until it is interrupted; `report` receives the address of the page.
 
-    Raises:
-        ConfigError: If the users file, the key or a secret cannot be used.
-        UsageError: If the port is not available, or no user could sign in.
+    Raises as `make_app`, and UsageError if the port is not available.
     """
     os.environ["VESTIGO_STORE"] = store
     app = make_app(binding, users, settings, on_event)
