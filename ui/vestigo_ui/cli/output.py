@@ -1,7 +1,7 @@
 """Output of commands: results on standard output, progress and notes on standard error.
 
-A command returns its result, a dict that `json.dumps` can write, and the function that prints it. `command` adds the
-option `--json`, with which the result is printed as JSON and nothing else.
+A command returns its result, a dict that `json.dumps` can write, and what is printed of it. `command` adds the option
+`--json`, with which the result is printed as JSON and nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -74,10 +74,13 @@ err = _make_console(stderr=True)
 
 
 class Output(NamedTuple):
-    """What a command returns; `error` is raised after the result is printed."""
+    """What a command returns: the JSON, a text or table that shows it (or a function that prints it), and an error.
+
+    The error is raised after the result is printed.
+    """
 
     result: Mapping[str, Any]
-    print_result: Callable[[Mapping[str, Any]], None]
+    shown: RenderableType | Callable[[Mapping[str, Any]], None]
     error: Exception | None = None
 
 
@@ -108,8 +111,10 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Ca
             if as_json:
                 sys.stdout.write(_json_text(output.result) + "\n")
                 sys.stdout.flush()
+            elif callable(output.shown):
+                output.shown(output.result)
             else:
-                output.print_result(output.result)
+                out.print(output.shown)
             if output.error is not None:
                 raise output.error
 

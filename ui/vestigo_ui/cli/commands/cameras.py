@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option, Typer
 
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, command, make_table, out
+from vestigo_ui.cli.output import Output, command, make_table
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -56,9 +55,6 @@ def set_command(
 
 
 def _list_cameras(store: Store) -> Output:
-    return Output({"cameras": [asdict(camera) for camera in store.cameras.list()]}, _print_cameras)
-
-
-def _print_cameras(result: Mapping[str, Any]) -> None:
-    rows = ((camera["name"], f"{camera['clock_offset_s']:+g}") for camera in result["cameras"])
-    out.print(make_table(("camera", "clock offset (s)"), rows))
+    cameras = store.cameras.list()
+    rows = ((camera.name, f"{camera.clock_offset_s:+g}") for camera in cameras)
+    return Output({"cameras": list(map(asdict, cameras))}, make_table(("camera", "clock offset (s)"), rows))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from vestigo.resolve import require_attributes
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, make_table, out
+from vestigo_ui.cli.output import Output, make_table
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -68,7 +67,9 @@ def export_command(
             labels = identity_labels(read_label_set(opened, label_set), opened.person_numbers(crops), attributes)
             write_annotations(path, {"train": labels, "test": labels})
             count = int((labels.labels >= 0).sum())
-    return Output({**asdict(label_set), "file": path, "written": count, **NO_COUNTS}, _print_export)
+    written = f"{path}: {count} labels of {label_set.tasks} tasks"
+    line = f"{written}, label set {label_set.version} ({label_set.digest[:12]})"
+    return Output({**asdict(label_set), "file": path, "written": count, **NO_COUNTS}, line)
 
 
 def import_command(
@@ -103,7 +104,10 @@ def import_command(
         "pulled": imported.labels,
         "unknown_crops": imported.unknown,
     }
-    return Output(result, _print_import)
+    shown = f"project {project}: {imported.labels} labels of {imported.tasks} tasks, {imported.created} of them new"
+    if imported.unknown:
+        shown += f"\n  {imported.unknown} crops of the file are not in the store and were skipped"
+    return Output(result, shown)
 
 
 def sets_command(store: opts.StoreOption) -> Output:
@@ -112,7 +116,13 @@ def sets_command(store: opts.StoreOption) -> Output:
     Example: vestigo label sets --store archive
     """
     with opts.open_store(store) as opened:
-        return Output({"sets": [asdict(label_set) for label_set in opened.label_sets.list()]}, _print_sets)
+        sets = opened.label_sets.list()
+    rows = []
+    for row in sets:
+        created, projects = f"{row.created:%Y-%m-%d %H:%M}", ", ".join(row.projects)
+        rows.append((row.version, created, row.labels, row.tasks, row.digest[:12], projects))
+    table = make_table((">version", "created", ">labels", ">tasks", "digest", "~projects"), rows)
+    return Output({"sets": list(map(asdict, sets))}, table)
 
 
 def _shared_schema(store: Store, label_set: LabelSet) -> AttributeSchema:
@@ -136,27 +146,3 @@ def _check_projects(store: Store, label_set: LabelSet, reference: str) -> None:
                 f"--schema {reference} names the attributes of {schema.name}, but project {name} has those of "
                 f"{actual.name}; leave --schema out or select with --project"
             )
-
-
-def _print_export(result: Mapping[str, Any]) -> None:
-    out.print(
-        f"{result['file']}: {result['written']} labels of {result['tasks']} tasks, label set {result['version']} "
-        f"({result['digest'][:12]})"
-    )
-
-
-def _print_import(result: Mapping[str, Any]) -> None:
-    out.print(
-        f"project {result['project']}: {result['pulled']} labels of {result['tasks']} tasks, "
-        f"{result['created']} of them new"
-    )
-    if result["unknown_crops"]:
-        out.print(f"  {result['unknown_crops']} crops of the file are not in the store and were skipped")
-
-
-def _print_sets(result: Mapping[str, Any]) -> None:
-    rows = []
-    for row in result["sets"]:
-        created, projects = f"{row['created']:%Y-%m-%d %H:%M}", ", ".join(row["projects"])
-        rows.append((row["version"], created, row["labels"], row["tasks"], row["digest"][:12], projects))
-    out.print(make_table((">version", "created", ">labels", ">tasks", "digest", "~projects"), rows))

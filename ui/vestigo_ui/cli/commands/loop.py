@@ -66,8 +66,9 @@ def loop_command(
     with opts.open_store(store) as opened:
         training.check_schema(opened)
         if dry_run:
-            plan = {"dry_run": True, **plan_round(opened, request), "rounds": []}
-            return Output(plan, lambda _: out.print(f"a round of project {project} would", *plan["steps"], sep="\n  "))
+            plan = plan_round(opened, request)
+            lines = [f"a round of project {project} would", *plan["steps"]]
+            return Output({"dry_run": True, **plan, "rounds": []}, "\n  ".join(lines))
         while True:
             began = time.monotonic()
             with server.connect() as studio, progress("reviewed") as update:

@@ -195,7 +195,7 @@ def _promotion_output(store: Store, promotion: Promotion) -> Output:
     if stale and promotion.model is not None:
         note(f"{stale} crops are of other models; index them again: vestigo index --reindex-stale --store {store.ref}")
     result = {**_promotion_row(promotion), "serving": promotion.model, "stale_crops": stale}
-    return Output(result, lambda row: out.print(_promotion_text(row), highlight=False))
+    return Output(result, _promotion_text(result))
 
 
 def _print_models(result: Mapping[str, Any]) -> None:

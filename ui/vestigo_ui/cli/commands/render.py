@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, out, program, progress
+from vestigo_ui.cli.output import Output, program, progress
 
 
 def render_command(
@@ -50,4 +50,4 @@ def render_command(
         f"{result['images']} crops of {result['identities']} people and {result['videos']} videos in {folder}\n"
         f"digest {result['digest']}\n\nnext: {program()} evaluate {folder}"
     )
-    return Output(result, lambda _: out.print(summary))
+    return Output(result, summary)

@@ -26,7 +26,13 @@ def list_command(store: opts.StoreOption) -> Output:
             {**summarize_totals(opened, read_result(opened, run.id)), "created": run.created}
             for run in opened.runs.list()
         ]
-    return Output({"runs": runs}, _print_runs)
+    rows = []
+    for run in runs:
+        made = f"{run['crops']} crops, {run['tracklets']} tracklets"
+        if run["kind"] == "regions":
+            made = f"{run['label_maps']} label maps"
+        rows.append((run["run"], run["status"], run["inputs"], made, f"{run['seconds']:.1f}"))
+    return Output({"runs": runs}, make_table(("run", "status", ">inputs", ">made", ">seconds"), rows))
 
 
 @command(app, "show")
@@ -103,13 +109,3 @@ def _print_retried(result: Mapping[str, Any]) -> None:
     for name in result["left"][:10]:
         out.print(f"  its video is not where it was indexed: {name}", style="yellow")
     print_run(result)
-
-
-def _print_runs(result: Mapping[str, Any]) -> None:
-    rows = []
-    for run in result["runs"]:
-        made = f"{run['crops']} crops, {run['tracklets']} tracklets"
-        if run["kind"] == "regions":
-            made = f"{run['label_maps']} label maps"
-        rows.append((run["run"], run["status"], run["inputs"], made, f"{run['seconds']:.1f}"))
-    out.print(make_table(("run", "status", ">inputs", ">made", ">seconds"), rows))

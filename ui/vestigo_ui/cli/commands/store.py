@@ -43,7 +43,9 @@ def vacuum_command(
         if not dry_run:
             opened.audit.record(opts.login(), "vacuum", details={"now": now})
         report = opened.vacuum(dry_run=dry_run, now=now)
-    return Output({**asdict(report), "dry_run": dry_run}, _print_vacuum)
+    done = "would be removed" if dry_run else "removed"
+    lines = [*report.paths, f"{report.files} files, {report.bytes / 1e6:.1f} MB {done}"]
+    return Output({**asdict(report), "dry_run": dry_run}, "\n".join(map(str, lines)))
 
 
 @command(app, "migrate")
@@ -56,7 +58,7 @@ def migrate_command(store: opts.StoreOption) -> Output:
 
     before, after = Store.migrate(store)
     line = f"schema {after}: nothing to do" if before == after else f"schema {before} → {after}"
-    return Output({"before": before, "after": after}, lambda _: out.print(line))
+    return Output({"before": before, "after": after}, line)
 
 
 @command(app, "export")
@@ -102,13 +104,6 @@ def _print_check(result: Mapping[str, Any]) -> None:
     if result["unreferenced"]:
         out.print(f"{result['unreferenced']} unreferenced files: `vestigo store vacuum` removes them")
     out.print(f"digest {result['digest']}", highlight=False)
-
-
-def _print_vacuum(result: Mapping[str, Any]) -> None:
-    for path in result["paths"]:
-        out.print(path, highlight=False)
-    done = "would be removed" if result["dry_run"] else "removed"
-    out.print(f"{result['files']} files, {result['bytes'] / 1e6:.1f} MB {done}")
 
 
 def _print_export(result: Mapping[str, Any]) -> None:

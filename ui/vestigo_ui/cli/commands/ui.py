@@ -13,7 +13,7 @@ from typer import Argument, Option, Typer
 from vestigo_models.errors import UsageError
 from vestigo_models.text_files import read_text
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, command, make_table, note, out
+from vestigo_ui.cli.output import Output, command, make_table, note
 from vestigo_ui.web.auth.users import Role, Users, users_path
 
 user_app = Typer(help="Manage who may sign in to the screen, and with which role.", no_args_is_help=True)
@@ -72,7 +72,7 @@ def list_command(users: UsersOption = None) -> Output:
     """
     accounts = Users(users_path(users)).accounts()
     result = {"users": [{"name": name, "role": accounts[name].role} for name in sorted(accounts)]}
-    return Output(result, lambda _: out.print(make_table(("name", "role"), map(dict.values, result["users"]))))
+    return Output(result, make_table(("name", "role"), map(dict.values, result["users"])))
 
 
 @user_app.command("remove")
