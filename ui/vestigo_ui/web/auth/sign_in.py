@@ -6,20 +6,21 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from anyio import CapacityLimiter, to_thread
 from itsdangerous import BadSignature, URLSafeSerializer
+from jinja2 import Environment, PackageLoader
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from vestigo.store.open import Store
 from vestigo_models.errors import VestigoError
-from vestigo_ui.web.auth.pages import sign_in_page, sign_out_page
 from vestigo_ui.web.auth.sessions import Kind, Session, Sessions
 from vestigo_ui.web.auth.throttle import Throttle
 from vestigo_ui.web.auth.users import Role, Users
+from vestigo_ui.web.server.streamlit_options import DARK, LIGHT
 
 Action = Literal["sign-in", "sign-in refused", "sign-out"]
 MAX_CHANGES = 10_000
@@ -31,6 +32,10 @@ MAX_HASHES = 2
 """Passwords hashed at the same time. Each takes 64 MiB and one core."""
 WRONG = "Name or password is wrong."
 CLOSED = "Signing in is not possible at the moment. The server's output names the reason."
+PAGE = Environment(loader=PackageLoader("vestigo_ui.web.auth"), autoescape=True, trim_blocks=True).get_template(
+    "sign_in.html", globals={"light": LIGHT, "dark": DARK, "quote": quote}
+)
+"""The page of signing in, or with `user` of signing out: plain HTML without scripts."""
 log = logging.getLogger(__name__)
 
 
@@ -124,7 +129,7 @@ class SignIn:
     async def confirm_sign_out(self, request: Request) -> Response:
         """Show the page that confirms signing out."""
         session = self._session(request)
-        return RedirectResponse("/sign-in", 303) if session is None else sign_out_page(session.user)
+        return RedirectResponse("/sign-in", 303) if session is None else HTMLResponse(PAGE.render(user=session.user))
 
     async def sign_out(self, request: Request) -> Response:
         """End the session. Posts of other sites come without the cookie and cannot end it."""
@@ -147,14 +152,8 @@ class SignIn:
         stored = request.cookies.get(self._token_cookie, "")
         token = stored if self._is_signed(stored) else str(self._tokens.dumps(secrets.token_hex(16)))
         passwords = self._provider is None or self._has_accounts()
-        page = sign_in_page(
-            token=token if passwords else None,
-            next_path=next_path,
-            error=error,
-            name=name,
-            provider=self._provider,
-            status=status,
-        )
+        content = {"token": token if passwords else None, "error": error, "name": name, "provider": self._provider}
+        page = HTMLResponse(PAGE.render(**content, next_path=next_path), status)
         page.set_cookie(
             self._token_cookie, token, path="/sign-in", httponly=True, samesite="strict", secure=_encrypted(request)
         )
