@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option, Typer
 
+from vestigo.csv_files import csv_writer
 from vestigo_models.errors import WorkError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command, make_table, out, progress
@@ -85,8 +86,6 @@ def _entry_result(entry: AuditEntry) -> dict[str, Any]:
 
 
 def _write_csv(entries: Iterable[AuditEntry], path: Path) -> int:
-    from vestigo.csv_files import csv_writer
-
     with csv_writer(path, COLUMNS) as table:
         return table.write_all(_entry_result(entry) | {"details": json.dumps(entry.details)} for entry in entries)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option, Typer
 
+from vestigo.store.crops.cameras import match_cameras
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command, make_table
@@ -41,8 +42,6 @@ def set_command(
 
     Example: vestigo cameras set entrance --clock-offset 42.5 --store archive
     """
-    from vestigo.store.crops.cameras import match_cameras
-
     with opts.open_store(store) as opened:
         if not math.isfinite(clock_offset):
             raise UsageError(f"--clock-offset {clock_offset}: give a number of seconds")

@@ -105,19 +105,11 @@ def _describe_device() -> str:
     return "cpu"
 
 
-def _describe_processors() -> str:
-    return str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
 def _require_size(size: int, needed: int) -> str:
     text = f"{size / GIB:.1f} GiB"
     if size < needed:
         raise ComponentError(text)
     return text
-
-
-def _describe_memory() -> str:
-    return _require_size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), LITTLE_MEMORY)
 
 
 def _describe_disk(place: Path) -> str:
@@ -185,8 +177,18 @@ COMPONENTS: tuple[tuple[str, Callable[[], str], Status, str], ...] = (
         "pip uninstall every opencv package, then pip install 'opencv-python-headless<4.13'",
     ),
     ("device", _describe_device, "missing", "install torch again; for an NVIDIA driver, a CUDA build"),
-    ("processors", _describe_processors, "missing", ""),
-    ("memory", _describe_memory, "warn", f"at least {LITTLE_MEMORY // GIB} GiB let several workers run"),
+    (
+        "processors",
+        lambda: str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "missing",
+        "",
+    ),
+    (
+        "memory",
+        lambda: _require_size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), LITTLE_MEMORY),
+        "warn",
+        f"at least {LITTLE_MEMORY // GIB} GiB let several workers run",
+    ),
     ("video", _describe_video, "missing", "pip install --force-reinstall av (its wheels carry FFmpeg)"),
     ("default model", _describe_model, "missing", "install Vestigo again"),
     ("ray cluster", _describe_ray, "warn", "--executor inline works without it"),

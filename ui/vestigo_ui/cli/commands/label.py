@@ -17,8 +17,6 @@ from vestigo_ui.cli.output import Output, command, err, make_table, note, out, p
 
 if TYPE_CHECKING:
     from vestigo.review.label_studio.pull import PullResult
-    from vestigo.review.sampling.sample import SamplingRequest
-    from vestigo.store.models.records import Model
     from vestigo.store.open import Store
 
 app = Typer(help="Review in Label Studio: push tasks, pull annotations; labels as files.", no_args_is_help=True)
@@ -66,7 +64,7 @@ def push_command(
     Example: vestigo label push --store archive --project spring --strategy mix --budget 200
     """
     from vestigo.retrieval.gallery import count_without_time
-    from vestigo.review.sampling.sample import SamplingRequest
+    from vestigo.review.sampling.sample import SamplingRequest, sample_tasks
 
     with opts.open_store(store) as opened:
         sampling = SamplingRequest(
@@ -80,7 +78,20 @@ def push_command(
         model = reviewed.resolve(opened)
         without_time = count_without_time(opened, model, sampling.scope)
         if dry_run:
-            return Output({**_plan(opened, project, model, sampling), "without_time": without_time}, _print_pushed)
+            with progress("crops read") as read:
+                sample = sample_tasks(opened, project, model, sampling, read)
+            plan = {
+                **NO_COUNTS,
+                "project": project,
+                "batch": None,
+                "strategy": sampling.description,
+                "tasks": len(sample.tasks),
+                "population": len(sample.candidates.tasks),
+                "thinned": sample.candidates.thinned,
+                "dry_run": True,
+                "without_time": without_time,
+            }
+            return Output(plan, _print_pushed)
         from vestigo.review.label_studio.images import open_image_storage
         from vestigo.review.label_studio.push import push_batch
 
@@ -172,23 +183,6 @@ def _status(store: Store, project: str) -> dict[str, Any]:
 def _pulled(store: Store, project: str, pulled: PullResult) -> dict[str, Any]:
     counts = {"pulled": pulled.pulled, "deleted_now": pulled.deleted, "skipped": len(pulled.skipped)}
     return {**_status(store, project), **counts, "not_of_the_form": pulled.skipped}
-
-
-def _plan(store: Store, project: str, model: Model, sampling: SamplingRequest) -> dict[str, Any]:
-    from vestigo.review.sampling.sample import sample_tasks
-
-    with progress("crops read") as read:
-        sample = sample_tasks(store, project, model, sampling, read)
-    return {
-        **NO_COUNTS,
-        "project": project,
-        "batch": None,
-        "strategy": sampling.description,
-        "tasks": len(sample.tasks),
-        "population": len(sample.candidates.tasks),
-        "thinned": sample.candidates.thinned,
-        "dry_run": True,
-    }
 
 
 def _print_pushed(result: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typer import Argument, Option, Typer
 
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command, make_table, out, print_run, run_output, run_with_bars
+from vestigo_workers.runs.result import read_result, summarize, summarize_totals
 
 app = Typer(help="Runs and their results; resume, retry or cancel them.", no_args_is_help=True)
 RunArgument = Annotated[str, Argument(help="Run, as `vestigo runs list` names it.")]
@@ -19,8 +20,6 @@ def list_command(store: opts.StoreOption) -> Output:
 
     Example: vestigo runs list --store archive
     """
-    from vestigo_workers.runs.result import read_result, summarize_totals
-
     with opts.open_store(store) as opened:
         runs = [
             {**summarize_totals(opened, read_result(opened, run.id)), "created": run.created}
@@ -41,8 +40,6 @@ def show_command(run: RunArgument, store: opts.StoreOption) -> Output:
 
     Example: vestigo runs show 20260501-080000-3f --store archive
     """
-    from vestigo_workers.runs.result import read_result
-
     with opts.open_store(store) as opened:
         return run_output(opened, read_result(opened, run))
 
@@ -78,7 +75,6 @@ def retry_command(
 
     Example: vestigo runs retry 20260501-080000-3f --reason worker-died --store archive
     """
-    from vestigo_workers.runs.result import summarize
     from vestigo_workers.runs.resume import retry
 
     details = opts.given({"run": run, "inputs": inputs or None, "reason": reason, "by": by})
@@ -96,8 +92,6 @@ def cancel_command(run: RunArgument, store: opts.StoreOption) -> Output:
 
     Example: vestigo runs cancel 20260501-080000-3f --store archive
     """
-    from vestigo_workers.runs.result import read_result
-
     with opts.open_store(store) as opened:
         opened.runs.request_cancel(run)
         return run_output(opened, read_result(opened, run))

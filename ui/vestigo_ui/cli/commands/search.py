@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from vestigo.store.audit.records import query_key, shown_crops
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, make_table, note, out, print_without_time, write_page
@@ -57,7 +58,6 @@ def search_command(
     """
     from vestigo.retrieval.query import Query, open_encoder
     from vestigo.retrieval.search import search_conditions, search_query
-    from vestigo.store.audit.records import shown_crops
 
     started = time.monotonic()
     config = opts.read_filter(searched.filter, searched.max_lost)
@@ -131,8 +131,6 @@ def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dic
 
 def _query_details(crops: tuple[str, ...], files: list[str], box: str | None, where: str) -> dict[str, Any]:
     """Return the query as details of an audit entry."""
-    from vestigo.store.audit.records import query_key
-
     images = [Path(name).read_bytes() for name in files]
     # With an image or crop, --where restricts the search and does not identify the person.
     key = query_key(crops=crops, images=images, box=box or "", where="" if crops or files else where)

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 FREE_ATTEMPTS = {"both": 5, "address": 20, "name": 50}
@@ -32,7 +32,7 @@ class Throttle:
         Counting before the password is checked also limits simultaneous attempts; `record_success` undoes it.
         """
         now = self._clock()
-        entries = [(kind, self._entry(key, now)) for kind, key in _keys(name, address)]
+        entries = [(key[0], self._entry(key, now)) for key in _keys(name, address)]
         wait = max(entry.until - now for _, entry in entries)
         if wait > 0:
             return wait
@@ -45,8 +45,8 @@ class Throttle:
 
     def record_success(self, name: str, address: str) -> None:
         """Drop the failures of a name from an address, and this attempt from the other counts."""
-        for kind, key in _keys(name, address):
-            if kind == "both":
+        for key in _keys(name, address):
+            if key[0] == "both":
                 self._entries.pop(key, None)
             elif key in self._entries:
                 entry = self._entries[key]
@@ -62,8 +62,6 @@ class Throttle:
         return entry
 
 
-def _keys(name: str, address: str) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    short = name[:64]
-    yield "both", ("both", short, address)
-    yield "address", ("address", "", address)
-    yield "name", ("name", short, "")
+def _keys(name: str, address: str) -> list[tuple[str, str, str]]:
+    """Return the keys of an attempt: the kind of its limit, name and address."""
+    return [("both", name[:64], address), ("address", "", address), ("name", name[:64], "")]

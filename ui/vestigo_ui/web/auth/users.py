@@ -93,7 +93,7 @@ class Users:
                 f"{name!r} is not a valid user name: use up to 64 letters, digits and . _ @ -, "
                 "beginning with a letter or digit"
             )
-        account = Account(role=role, password=self._hash(password), version=_new_version())
+        account = Account(role=role, password=self._hash(password), version=secrets.token_hex(8))
         with self._open_for_change("add", name, role) as accounts:
             if name in accounts:
                 raise UsageError(f"{name} exists already; change it with `vestigo ui user role` or `... password`")
@@ -124,7 +124,7 @@ class Users:
     def _change(self, change: UserChange, name: str, **values: Any) -> None:
         with self._open_for_change(change, name, values.get("role")) as accounts:
             account = accounts[self._require(name, accounts)]
-            accounts[name] = replace(account, **values, version=_new_version())
+            accounts[name] = replace(account, **values, version=secrets.token_hex(8))
 
     def _require(self, name: str, accounts: Mapping[str, Account]) -> str:
         if name not in accounts:
@@ -147,10 +147,6 @@ class Users:
         if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
             raise UsageError(f"a password must have at least {MIN_PASSWORD} characters and at most {MAX_PASSWORD}")
         return self._hasher.hash(password)
-
-
-def _new_version() -> str:
-    return secrets.token_hex(8)
 
 
 def _parse(path: Path) -> dict[str, Account]:
