@@ -105,6 +105,10 @@ def _describe_device() -> str:
     return "cpu"
 
 
+def _describe_processors() -> str:
+    return str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def _require_size(size: int, needed: int) -> str:
     text = f"{size / GIB:.1f} GiB"
     if size < needed:
