@@ -9,6 +9,7 @@ import pytest
 
 from vestigo_ui.cli.commands import demo
 from vestigo_ui.cli.main import run
+from vestigo_ui.cli.output import program
 from vestigo_ui.web.auth.users import Users
 
 
@@ -25,7 +26,7 @@ def test_an_earlier_demo_is_made_anew(
     printed = capsys.readouterr()
     result = json.loads(printed.out)
     assert "password" not in printed.out + printed.err
-    assert any(command.startswith("vestigo ui --store") for command in result["next"])
+    assert any(command.startswith(f"{program()} ui --store") for command in result["next"])
     assert {name: account.role for name, account in Users(out / "users.toml").accounts().items()} == {"demo": "admin"}
     assert not (out / "of an earlier demo").exists()
     assert result["report"] == str(out / "report.html")
@@ -43,7 +44,7 @@ def test_offered_password_signs_in(tmp_path: Path, capsys: pytest.CaptureFixture
     password = demo.create_account(tmp_path)
     demo.offer_screen(tmp_path, password)
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"vestigo ui --store {tmp_path / 'store'} --users {tmp_path / 'users.toml'}" in printed
+    assert f"{program()} ui --store {tmp_path / 'store'} --users {tmp_path / 'users.toml'}" in printed
     assert password in printed
     assert Users(tmp_path / "users.toml").verify("demo", password) is not None
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -113,14 +113,14 @@ def screen(pristine: Archive, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def enter(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """`enter(url, name="reviewer")`: an address of an app in a browser of its own, signed in with that role."""
+    """`enter(url, name="reviewer", scheme="light")`: an address of an app in a browser of its own, signed in."""
     from playwright.sync_api import expect
 
     expect.set_options(timeout=PATIENCE_S * 1000)
     contexts = []
 
-    def open_page(url: str, name: str = "reviewer") -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    def open_page(url: str, name: str = "reviewer", *, scheme: Literal["light", "dark"] = "light") -> Page:
+        context = browser.new_context(viewport={"width": 1280, "height": 1000}, color_scheme=scheme)
         context.set_default_timeout(PATIENCE_S * 1000)
         contexts.append(context)
         page = context.new_page()
@@ -134,5 +134,5 @@ def enter(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def visit(enter: Callable[..., Page], screen: Screen) -> Callable[..., Page]:
-    """`visit(path="/", name="reviewer")`: a page of the app that is shared."""
-    return lambda path="/", name="reviewer": enter(screen.url + path, name)
+    """`visit(path="/", name="reviewer", scheme="light")`: a page of the app that is shared."""
+    return lambda path="/", name="reviewer", **options: enter(screen.url + path, name, **options)

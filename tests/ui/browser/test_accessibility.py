@@ -40,8 +40,7 @@ def check(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_have_no_serious_finding(visit: Visit, screen: Screen, scheme: Literal["light", "dark"]) -> None:
-    page = visit("/", "admin")
-    page.emulate_media(color_scheme=scheme)
+    page = visit("/", "admin", scheme=scheme)
     for path in PATHS:
         page.goto(screen.url + path)
         check(page)
@@ -51,8 +50,7 @@ def test_pages_have_no_serious_finding(visit: Visit, screen: Screen, scheme: Lit
 def test_results_and_their_dialog_have_no_serious_finding(
     visit: Visit, pristine: Archive, name: str, scheme: Literal["light", "dark"]
 ) -> None:
-    page = visit(f"/find?crop={pristine.crops[8]['crop_id']}", name)
-    page.emulate_media(color_scheme=scheme)
+    page = visit(f"/find?crop={pristine.crops[8]['crop_id']}", name, scheme=scheme)
     settled(page)
     results = page.get_by_role("list", name="Results").locator(".crop")
     results.first.focus()

@@ -12,7 +12,7 @@ from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
     from tests.support.signed_in import Screen
     from tests.ui.conftest import Archive
@@ -62,3 +62,65 @@ def test_verdicts_survive_reload_and_repeated_keys(visit: Visit, screen: Screen,
         expect(page.get_by_role("status").filter(has_text="All actions are saved")).to_be_visible()
         rows = store.verdicts.history(query_key(crops=[query]))
     assert [row.verdict for row in rows] == ["confirmed", None, "rejected", None, "not sure"]
+
+
+DELAYED_MESSAGES = """
+const listen = WebSocket.prototype.addEventListener;
+WebSocket.prototype.addEventListener = function (type, listener, ...rest) {
+  const late = (event) => setTimeout(() => listener.call(this, event), window.messageDelayMs ?? 0);
+  return listen.call(this, type, type === "message" ? late : listener, ...rest);
+};
+"""
+
+
+def open_first_result(page: Page) -> tuple[Locator, list[str]]:
+    """Ask for the first result, without waiting for it; return the dialog and the crops of all results."""
+    settled(page)
+    results(page).first.wait_for(timeout=PATIENCE_S * 1000)
+    order = results(page).evaluate_all("(buttons) => buttons.map((button) => button.dataset.crop)")
+    results(page).first.click()
+    return page.get_by_role("dialog"), order
+
+
+def test_keys_in_dialog_judge_one_result_each(visit: Visit, screen: Screen, pristine: Archive) -> None:
+    query = pristine.crops[6]["crop_id"]
+    page = visit(f"/find?crop={query}")
+    dialog, order = open_first_result(page)
+    for _ in order[:4]:
+        page.keyboard.press("y")
+        page.keyboard.press("ArrowRight")
+    dialog.get_by_text("5 of").wait_for(timeout=PATIENCE_S * 1000)
+    with Store.open(screen.store) as store:
+        rows = store.verdicts.history(query_key(crops=[query]))
+        assert [(row.crop, row.verdict) for row in rows] == [(crop, "confirmed") for crop in order[:4]]
+        page.keyboard.press("x")
+        dialog.get_by_text("Rejected by reviewer").wait_for()
+        dialog.get_by_placeholder("Note").fill("other shoes")
+        page.keyboard.press("Tab")
+        dialog.get_by_text("other shoes").wait_for()
+        assert store.verdicts.history(query_key(crops=[query]))[-1].note == "other shoes"
+
+
+def test_step_is_kept_when_answers_come_after_the_action_is_sent_again(
+    visit: Visit, screen: Screen, pristine: Archive
+) -> None:
+    query = pristine.crops[9]["crop_id"]
+    page = visit()
+    page.add_init_script(DELAYED_MESSAGES)
+    page.goto(f"{screen.url}/find?crop={query}")
+    dialog, order = open_first_result(page)
+    dialog.get_by_text("1 of").wait_for()
+    page.evaluate("window.messageDelayMs = 5000")
+    page.keyboard.press("y")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    dialog.get_by_text("2 of").wait_for()
+    dialog.get_by_text("Rejected by reviewer").wait_for()
+    page.evaluate("window.messageDelayMs = 0")
+    settled(page)
+    assert dialog.get_by_text("2 of").is_visible()
+    page.go_back()
+    dialog.get_by_text("1 of").wait_for()
+    with Store.open(screen.store) as store:
+        rows = store.verdicts.history(query_key(crops=[query]))
+    assert [(row.crop, row.verdict) for row in rows] == [(order[0], "confirmed"), (order[1], "rejected")]

@@ -5,23 +5,68 @@ A value that stands for nothing is ignored and reported at the top of the page (
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.state import QueryParamsProxy
 
 from vestigo.instants import parse_instant
 from vestigo_models.errors import ConfigError
 from vestigo_models.names import normal_form, unknown_name
 from vestigo_ui.app.text import escape_md
 
-_REFUSED = "address-refused"
+Values = tuple[str, ...]
+_REFUSED, _UNSEEN = "address-refused", "address-unseen"
+
+
+@dataclass
+class _Unseen:
+    """What was written and the browser has not shown to know: by parameter, its earlier values and the written one."""
+
+    page: str
+    run: object = None
+    written: dict[str, tuple[frozenset[Values], Values]] = field(default_factory=dict)
+
+
+def _parameters() -> QueryParamsProxy:
+    """Return the parameters of the address, with what was written after the browser sent its request.
+
+    The browser may ask for a run before it has received the address that an earlier run wrote: its request has the old
+    values, which are written over again. A step in its history and another page end what was written.
+    """
+    run = get_script_run_ctx()
+    if run is None:
+        return st.query_params
+    unseen: _Unseen | None = st.session_state.get(_UNSEEN)
+    if unseen is None or unseen.page != run.page_script_hash:
+        unseen = st.session_state[_UNSEEN] = _Unseen(run.page_script_hash)
+    if unseen.run is not run.cursors:  # Streamlit makes new ones for every run
+        unseen.run = run.cursors
+        if run.is_history_navigation:
+            unseen.written.clear()
+        for name, (earlier, value) in list(unseen.written.items()):
+            current = tuple(st.query_params.get_all(name))
+            if current in earlier and current != value:
+                _write(name, value)
+            else:
+                del unseen.written[name]
+    return st.query_params
+
+
+def _write(name: str, value: Values) -> None:
+    if value:
+        st.query_params[name] = value
+    else:
+        st.query_params.pop(name, None)
 
 
 def text(name: str, default: str = "") -> str:
     """Return a parameter of the address."""
-    return str(st.query_params.get(name, default))
+    return str(_parameters().get(name, default))
 
 
 def refuse(message: str) -> None:
@@ -92,7 +137,7 @@ def check_number(name: str, least: float, most: float) -> None:
 
 def many(name: str) -> tuple[str, ...]:
     """Return the different values of a parameter that may occur several times."""
-    return tuple(dict.fromkeys(st.query_params.get_all(name)))
+    return tuple(dict.fromkeys(_parameters().get_all(name)))
 
 
 def moment(name: str) -> datetime | None:
@@ -110,18 +155,20 @@ def put(**values: str | int | float | Iterable[str] | None) -> None:
     """Write parameters; None, "" and an empty sequence remove one."""
     for name, value in values.items():
         items = [value] if isinstance(value, str | int | float) else list(value or ())
-        texts = [str(item) for item in items if item != ""]
-        if texts:
-            st.query_params[name] = texts
-        else:
-            st.query_params.pop(name, None)
+        texts = tuple(str(item) for item in items if item != "")
+        current = tuple(_parameters().get_all(name))
+        _write(name, texts)
+        unseen = st.session_state.get(_UNSEEN)
+        if unseen is not None and texts != current:
+            earlier, _ = unseen.written.get(name, (frozenset(), ()))
+            unseen.written[name] = earlier | {current}, texts
 
 
 def replace(**values: str | int | float | Iterable[str] | None) -> None:
     """Write parameters and remove all others; one that is bound to a widget is removed with its widget."""
-    for name in set(st.query_params) - set(values):
+    for name in set(_parameters()) - set(values):
         with suppress(StreamlitAPIException):
-            del st.query_params[name]
+            put(**{name: None})
     put(**values)
 
 

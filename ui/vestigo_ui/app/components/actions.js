@@ -1,8 +1,13 @@
 // Queue of user actions. Other components push actions; each stays in the queue, and in the storage of the tab, until
 // the server has answered it by its id. All unanswered actions are sent with every new one, and again after a while.
+// Keys that are pressed in a dialog, or before it is shown, wait in a queue of their own until its component takes them.
 const STORAGE = "vestigo-actions";
 const RESEND_MS = 4000;
 const MAX_SAVED = 500;
+// A result that has not come by then does not come: keys are dropped.
+const MAX_LOAD_MS = 150000;
+const DIALOG_KEY = /^(Arrow(Left|Right)|\S)$/;
+const TYPING = "input, textarea, select, [contenteditable], [role=radio], [role=slider]";
 
 export default function ({ data, parentElement, setStateValue }) {
   const queue = (window.vestigoActions ??= openQueue(data.user));
@@ -15,7 +20,14 @@ function openQueue(user) {
   let send = () => {};
   let draw = () => {};
   let timer = 0;
-  const queue = { connect, push, settle, latest, retry, discard, entries: () => entries };
+  let keys = [];
+  let take = null;
+  let shown = null;
+  let left = null;
+  let isDelivering = false;
+  const queue = { connect, push, settle, latest, retry, discard, press, leave, arrive, depart, entries: () => entries };
+  document.addEventListener("keydown", keyPressed, true);
+  document.addEventListener("pointerdown", pointerPressed, true);
   window.addEventListener("beforeunload", (event) => {
     if (entries.some(isSaving)) event.preventDefault();
   });
@@ -27,10 +39,12 @@ function openQueue(user) {
   }
 
   // An action is {scope, action, crop, note}; one that changes the store also has the mark and tone of its result.
+  // Returns its id.
   function push(action) {
     const id = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
     entries.push({ note: "", ...action, id, user, state: "saving", sent: 0 });
     transmit();
+    return id;
   }
 
   function transmit() {
@@ -54,6 +68,7 @@ function openQueue(user) {
       entry.reason = outcomes[entry.id];
       entry.state = entry.reason ? "failed" : "saved";
     }
+    if (left && entries.some((entry) => entry.id === left.id && entry.state === "failed")) stay();
     if (!entries.some(isSaving)) stop();
     const saved = entries.filter((entry) => entry.state === "saved" && isRecord(entry)).slice(-MAX_SAVED);
     entries = entries.filter((entry) => entry.state !== "saved" || saved.includes(entry));
@@ -62,6 +77,57 @@ function openQueue(user) {
 
   function latest(scope, crop) {
     return entries.findLast((entry) => entry.scope === scope && entry.crop === crop && isRecord(entry));
+  }
+
+  // A key press that a component takes, such as the click of a button that a key stands for.
+  function press(key) {
+    keys.push(key);
+    deliver();
+  }
+
+  // The action with this id opens another result: keys wait for it, so that a verdict is about the crop in view.
+  function leave(id) {
+    left = { crop: shown, id };
+    setTimeout(() => left?.id === id && stay(), MAX_LOAD_MS);
+  }
+
+  // The result of a crop is shown, and takes keys.
+  function arrive(crop, taker) {
+    [shown, take] = [crop, taker];
+    if (left && left.crop !== crop) left = null;
+    deliver();
+  }
+
+  function depart() {
+    [shown, take] = [null, null];
+  }
+
+  function stay() {
+    [left, keys] = [null, []];
+  }
+
+  function deliver() {
+    if (isDelivering) return;
+    isDelivering = true;
+    while (keys.length && take && !left) take(keys.shift());
+    isDelivering = false;
+  }
+
+  function keyPressed(event) {
+    if (event.key === "Escape") stay();
+    const isTyping = event.composedPath()[0].matches?.(TYPING);
+    const isHeld = left || (take && openDialog());
+    if (!isHeld || !DIALOG_KEY.test(event.key) || isTyping) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    event.preventDefault();
+    event.stopPropagation();
+    press(event.key.length === 1 ? event.key.toLowerCase() : event.key);
+  }
+
+  // A click that closes the dialog, or leaves it.
+  function pointerPressed(event) {
+    const path = event.composedPath();
+    if (!path.includes(openDialog()) || path.some((part) => part.matches?.("[aria-label=Close]"))) stay();
   }
 
   function retry() {
@@ -80,6 +146,10 @@ function openQueue(user) {
     draw();
     window.dispatchEvent(new Event(STORAGE));
   }
+}
+
+function openDialog() {
+  return document.querySelector("[role=dialog]");
 }
 
 function stored() {

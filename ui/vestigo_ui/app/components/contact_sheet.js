@@ -30,7 +30,8 @@ export default function ({ data, parentElement }) {
       [entry.mark, entry.tone] = isRepeated ? ["", ""] : [action.mark, action.tone];
       if (isRepeated) entry.action = "withdraw";
     }
-    window.vestigoActions.push(entry);
+    const id = window.vestigoActions.push(entry);
+    if (action.name === "open" && data.opensResult) window.vestigoActions.leave(id);
   }
 
   // The mark of a tile: that of the user's last action until the page has been run with it.

@@ -78,6 +78,7 @@ def contact_sheet(
     key: str,
     label: str,
     on_action: Callable[[UserAction], object] | None = None,
+    opens_result: bool = False,
     scope: str = "",
     actions: Sequence[Action] = (),
     width: int = 116,
@@ -91,6 +92,7 @@ def contact_sheet(
         label: Name of the sheet for screen readers.
         on_action: Called with the name of an `Action`, or `open` for a click on the crop; see `handle_actions`. Input
             is ignored if None.
+        opens_result: Whether a click opens the dialog of a result, which takes the keys that are pressed after it.
         scope: What else `on_action` depends on, such as the query: an action reaches the handler of its scope.
         actions: Buttons of each tile.
         width: Width of a tile in pixels: the least one, or the largest if `across` is given.
@@ -109,6 +111,7 @@ def contact_sheet(
         "ratio": TILE[1] / TILE[0],
         "label": label,
         "scope": place,
+        "opensResult": opens_result,
         "actions": [vars(action) for action in actions],
         "tiles": [
             {name: value for name, value in vars(tile).items() if name != "image"}

@@ -2,14 +2,8 @@
 // that are pressed while the next result is loaded wait until it is shown, so that a verdict is about the crop in view.
 const KEYS = { ArrowLeft: "previous", ArrowRight: "next", y: "confirm", x: "reject", n: "not-sure", w: "withdraw" };
 const NOTE_PAUSE_MS = 1200;
-// A page that has not come by then does not come: keys are dropped, and buttons work again.
-const MAX_LOAD_MS = 150000;
 const drafts = new Map();
 const timers = new Map();
-let waiting = [];
-let leaving = null;
-let act = null;
-document.addEventListener("keydown", pressed);
 
 export default function ({ data, parentElement }) {
   const bar = parentElement.querySelector(".bar");
@@ -19,24 +13,31 @@ export default function ({ data, parentElement }) {
   const text = element("div", { className: "text", role: "status" });
 
   bar.replaceChildren(
-    makeButton("previous", "Previous result", "←", "", () => request("previous")),
-    makeButton("next", "Next result", "→", "", () => request("next")),
+    makeButton("previous", "Previous result", "←", "ArrowLeft", ""),
+    makeButton("next", "Next result", "→", "ArrowRight", ""),
     element("span", { textContent: data.place }),
-    ...data.buttons.map(({ name, label, key, mark }) => makeButton(name, label, key, mark, () => request(name))),
+    ...data.buttons.map(({ name, label, key, mark }) => makeButton(name, label, key, key.toLowerCase(), mark)),
     ...(data.buttons.length ? [note] : []),
     text,
   );
   if (isNoteFocused) note.focus();
-  paint();
-  window.addEventListener("vestigo-actions", paint);
-  const perform = (name) => (name in data ? move(name) : judge(name));
-  act = perform;
-  if (leaving !== data.crop) leaving = null;
-  while (waiting.length && leaving === null) act(waiting.shift());
+  update();
+  window.addEventListener("vestigo-actions", update);
   return () => {
-    window.removeEventListener("vestigo-actions", paint);
-    if (act === perform) act = null;
+    window.removeEventListener("vestigo-actions", update);
+    window.vestigoActions?.depart();
   };
+
+  function update() {
+    paint();
+    window.vestigoActions?.arrive(data.crop, take);
+  }
+
+  function take(key) {
+    const name = KEYS[key];
+    if (name in data) move(name);
+    else if (name) judge(name);
+  }
 
   function state() {
     const entry = window.vestigoActions?.latest(data.scope, data.crop);
@@ -58,11 +59,7 @@ export default function ({ data, parentElement }) {
   function move(name) {
     if (!data[name]) return;
     saveNote();
-    leaving = data.crop;
-    setTimeout(() => {
-      if (leaving === data.crop) [leaving, waiting] = [null, []];
-    }, MAX_LOAD_MS);
-    window.vestigoActions.push({ scope: data.scope, crop: data.crop, action: name });
+    window.vestigoActions.leave(window.vestigoActions.push({ scope: data.scope, crop: data.crop, action: name }));
   }
 
   function judge(name) {
@@ -99,31 +96,13 @@ export default function ({ data, parentElement }) {
     if (current && drafts.has(draft)) judge(current.name);
   }
 
-  function makeButton(name, label, key, mark, click) {
-    const button = element("button", { type: "button", onclick: click });
-    button.append(label, element("kbd", { textContent: key }));
+  function makeButton(name, label, sign, key, mark) {
+    const button = element("button", { type: "button", onclick: () => window.vestigoActions.press(key) });
+    button.append(label, element("kbd", { textContent: sign }));
     if (name in data) button.disabled = !data[name];
     else button.dataset.mark = mark;
     return button;
   }
-
-}
-
-// Perform an action on the shown result, or keep it until the next one is shown.
-function request(name) {
-  if (leaving !== null || act === null) waiting.push(name);
-  else act(name);
-}
-
-function pressed(event) {
-  if (act === null && !document.querySelector("[role=dialog]")) waiting = [];
-  const target = event.composedPath()[0];
-  const isTyping = target.matches?.("input, textarea, select, [contenteditable], [role=radio], [role=slider]");
-  if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  const name = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  if (!name || !document.querySelector("[role=dialog]")) return;
-  event.preventDefault();
-  request(name);
 }
 
 function element(kind, properties) {

@@ -37,7 +37,12 @@ def show_related(context: PageContext, row: Row, *, model: str, on_open: Callabl
             for other in shown
         ]
         contact_sheet(
-            tiles, key=f"result-{label}", label=label, width=96, on_action=lambda action: on_open(action.crop)
+            tiles,
+            key=f"result-{label}",
+            label=label,
+            width=96,
+            on_action=lambda action: on_open(action.crop),
+            opens_result=True,
         )
 
 

@@ -148,6 +148,7 @@ def show_results(
         "scope": f"{key} {context.case or ''}",
         "width": WIDTH,
         "on_action": lambda action: handle_action(context, action, key=key),
+        "opens_result": True,
     }
     if grouping != "none" and len(parts) <= MAX_SHEETS:
         for part in parts:

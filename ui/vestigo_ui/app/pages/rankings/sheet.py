@@ -52,7 +52,15 @@ def show_queries(context: PageContext, opened: OpenRanking, pair: RankingPair | 
     images = load_images(context, strips)
     tiles = [tile for strip in strips for tile in _tiles(context, strip, images, pair)]
     label = "Queries with their nearest crops"
-    contact_sheet(tiles, key="rankings-strips", label=label, across=ACROSS, width=MAX_WIDTH, on_action=_open_tile)
+    contact_sheet(
+        tiles,
+        key="rankings-strips",
+        label=label,
+        across=ACROSS,
+        width=MAX_WIDTH,
+        on_action=_open_tile,
+        opens_result=True,
+    )
 
 
 def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | None, name: str) -> None:
@@ -79,7 +87,9 @@ def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | No
                 st.info("This query has no saved rows.")
                 continue
             key = f"rankings-query-{strip.is_second}"
-            contact_sheet(rows, key=key, label="Nearest crops", width=MIN_WIDTH, on_action=_open_tile)
+            contact_sheet(
+                rows, key=key, label="Nearest crops", width=MIN_WIDTH, on_action=_open_tile, opens_result=True
+            )
 
 
 def show_open_row(context: PageContext, opened: OpenRanking, pair: RankingPair | None) -> None:
