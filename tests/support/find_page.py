@@ -14,7 +14,7 @@ from vestigo_models.errors import UsageError
 from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.components.contact_sheet import Tile
 from vestigo_ui.app.components.result.dialog import AnsweredQuery
-from vestigo_ui.app.pages.find import picker, results
+from vestigo_ui.app.pages.find import results, views
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -38,7 +38,7 @@ def sheets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 shown["error"] = error
             st.rerun()
 
-    for module in (picker, results):
+    for module in (views, results):
         monkeypatch.setattr(module, "contact_sheet", sheet)
     return shown
 

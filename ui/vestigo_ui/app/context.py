@@ -48,6 +48,11 @@ class PageContext:
         """Name of the store without its folder."""
         return Path(self.store.ref).stem
 
+    @property
+    def index_state(self) -> tuple[str, int]:
+        """Snapshot of the browse index and its number of pending crops: cached values depend on both."""
+        return self.index.snapshot, self.index.pending()
+
     def may(self, role: Role) -> bool:
         """Return whether the user has the permissions of `role`."""
         return self.user.may(role)

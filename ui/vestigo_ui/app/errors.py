@@ -17,9 +17,7 @@ STORE_ERRORS = (VestigoError, DBAPIError, OSError)
 def report_errors(*, ignore_outages: bool = False) -> Iterator[None]:
     """Show an error of the block in place of what the block would have shown.
 
-    Args:
-        ignore_outages: Show nothing where the store does not answer, for fragments that run again by themselves: the
-            page reports the outage.
+    Fragments that run again by themselves set `ignore_outages`: the page reports an outage.
     """
     try:
         yield

@@ -1,6 +1,6 @@
 """Images of crops and frames as pages show them: read in bulk, cached, with heads hidden on request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vestigo.ingest.origin import ORIGIN_COLUMNS, read_source_frame
 from vestigo.retrieval.query import open_encoder
+from vestigo_models.errors import StoreError
 from vestigo_models.inference.anonymize import anonymize_crops, anonymize_frame
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image
@@ -34,6 +35,15 @@ def load_crops(context: PageContext, ids: Sequence[str], *, model: str) -> dict[
 def load_facts(context: PageContext, ids: Sequence[str], *, model: str) -> list[dict[str, Any]]:
     """Return the columns `FACTS` of crops in the order of `ids`; raises as `load_crops`."""
     return context.index.rows(list(ids), FACTS, model=model)
+
+
+def load_existing(load: Callable[[list[str]], Mapping[str, Item]], ids: list[str]) -> dict[str, Item]:
+    """Return what `load` returns for the crops that are visible in the store; for others it raises StoreError."""
+    try:
+        return dict(load(ids)) if ids else {}
+    except StoreError:
+        half = len(ids) // 2
+        return load_existing(load, ids[:half]) | load_existing(load, ids[half:]) if half else {}
 
 
 def load_frame(context: PageContext, row: dict[str, Any], people: Sequence[Sequence[float]]) -> Image:

@@ -25,13 +25,7 @@ def format_utc(time: datetime) -> str:
 
 
 def format_moment(time: datetime | None, offset_s: float | None, *, zone: bool = True) -> str:
-    """Return a time in UTC, or the offset in the video if the time is unknown.
-
-    Args:
-        time: Time in UTC.
-        offset_s: Seconds from the start of the video.
-        zone: Whether "UTC" follows the time.
-    """
+    """Return a time in UTC with its `zone`, or `offset_s` seconds from the start of a video if the time is unknown."""
     if time is not None:
         return f"{format_utc(time)} UTC" if zone else format_utc(time)
     return f"{format_duration(offset_s)} into the video" if offset_s is not None else "time unknown"
@@ -99,13 +93,7 @@ def covers_frame(box: Sequence[float], size: tuple[int, int]) -> bool:
 def draw_boxes(
     frame: NDArray[np.uint8], box: Sequence[float], others: Sequence[Sequence[float]] = ()
 ) -> NDArray[np.uint8]:
-    """Return a copy of a frame with boxes, scaled to a width of at most 1600 pixels.
-
-    Args:
-        frame: RGB frame.
-        box: The box to highlight (x, y, w, h in pixels of `frame`).
-        others: Further boxes, drawn with a thin line.
-    """
+    """Return a copy of an RGB frame, at most 1600 pixels wide, with a marked box and thin `others` (x, y, w, h)."""
     height, width = frame.shape[:2]
     scale = min(1.0, MAX_FRAME_WIDTH / width)
     if scale < 1.0:

@@ -81,12 +81,9 @@ def show_refused() -> None:
 
 
 def check_bound(name: str, options: Iterable[object], kind: str) -> None:
-    """Refuse values of a parameter that its bound widget does not offer, and would drop; call this before the widget.
+    """Refuse values of a parameter that its bound widget would drop; call this before the widget.
 
-    Args:
-        name: Parameter of the address.
-        options: What the widget offers, as it shows them.
-        kind: What a value stands for, such as `attribute`.
+    `options` are what the widget offers, as it shows them, and `kind` is what a value stands for, such as `attribute`.
     """
     known = [str(option) for option in options]
     for value in many(name):
@@ -117,22 +114,18 @@ def number(name: str, default: int, least: int = 0, most: int = 10**9) -> int:
 
 def fraction(name: str, default: float) -> float:
     """Return a number in [0, 1]; the default if the parameter is not one, which is refused."""
-    check_number(name, 0, 1)
-    try:
-        value = float(text(name, str(default)))
-    except ValueError:
-        return default
-    return value if 0 <= value <= 1 else default
+    return float(text(name) or default) if check_number(name, 0, 1) else default
 
 
-def check_number(name: str, least: float, most: float) -> None:
-    """Refuse a parameter that is not a number in the bounds."""
+def check_number(name: str, least: float, most: float) -> bool:
+    """Return whether a parameter is missing or a number in the bounds; another is refused."""
     try:
         is_valid = not text(name) or least <= float(text(name)) <= most
     except ValueError:
         is_valid = False
     if not is_valid:
         refuse(f'{name} "{text(name)}" is not a number from {least:g} to {most:g}.')
+    return is_valid
 
 
 def many(name: str) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
 """Figures with one look: colours for colour-blind readers, readable on light and dark pages."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
+from numpy.typing import ArrayLike
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")
 """Colours of Okabe and Ito without yellow and black, which are invisible on one of the two themes."""
@@ -12,6 +14,8 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
 SCALE = "Cividis"
 """Colour scale of matrices, with even steps of brightness."""
+MATRIX: dict[str, Any] = {"zmin": 0, "zmax": 100, "colorscale": SCALE, "xgap": 2, "ygap": 2}
+"""Look of a matrix of values in percent."""
 
 
 def new_figure(*, x: str = "", y: str = "", height: int = 320, legend: bool = True) -> go.Figure:
@@ -30,10 +34,9 @@ def new_figure(*, x: str = "", y: str = "", height: int = 320, legend: bool = Tr
     return figure
 
 
-def error_bars(low: Iterable[float], value: Iterable[float], high: Iterable[float]) -> dict[str, Any]:
+def error_bars(low: ArrayLike, value: ArrayLike, high: ArrayLike) -> dict[str, Any]:
     """Return Plotly's error bars of intervals."""
-    sides = [(top - middle, middle - bottom) for bottom, middle, top in zip(low, value, high, strict=True)]
-    above, below = [above for above, _ in sides], [below for _, below in sides]
+    above, below = np.subtract(high, value), np.subtract(value, low)
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
 
 

@@ -1,7 +1,8 @@
-"""Choice among options that the address holds."""
+"""Choices that the address holds: one of several options, and the page of a list."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -24,7 +25,7 @@ def choose_one(
     """Show a choice among options and return the chosen value.
 
     Args:
-        label: Label of the widget.
+        label: Label of the `widget`.
         options: Values to choose from, as keys of their titles if the two differ.
         name: Parameter of the address that holds the value; the default is not written.
         clear: Parameters that a change of the choice removes from the address.
@@ -34,9 +35,6 @@ def choose_one(
         write: Writes parameters to the address.
         **widget_options: Further arguments of the widget.
     """
-    if widget is st.segmented_control:
-        # Otherwise a click on the active segment clears the choice, and the page jumps to the default.
-        widget_options.setdefault("required", True)
     titles = options if isinstance(options, Mapping) else dict(zip(options, options, strict=True))
     values = list(titles)
     first = values[0] if default is None else default
@@ -52,6 +50,10 @@ def choose_one(
     return first if value is None else str(value)
 
 
+choose_segment = partial(choose_one, widget=st.segmented_control, required=True)
+"""Show a choice as segments; a click on the active one does not clear it."""
+
+
 def back_button(label: str, *parameters: str, **options: Any) -> None:
     """Show a button that goes back to a list: it removes parameters from the address, all without any."""
     st.button(
@@ -62,3 +64,47 @@ def back_button(label: str, *parameters: str, **options: Any) -> None:
         kwargs=dict.fromkeys(parameters),
         **options,
     )
+
+
+def choose_page(items: int, size: int, *, name: str = "page", what: str = "page") -> int:
+    """Show the page numbers of a list and return the current page, counted from 0.
+
+    Args:
+        items: Items of the list.
+        size: Items of a page.
+        name: Parameter of the address, counted from 1.
+        what: Word on the buttons that names the list, if a page has several.
+    """
+    last = max(1, -(-items // size))
+    page = url_state.number(name, 1, 1, last)
+    if last == 1:
+        return 0
+    key = f"pages-{name}"
+    # One key for each page: the buttons and the address change the page too, and a widget would keep its own state.
+    numbers = f"{key}-{page}"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button(
+            f"Previous {what}",
+            key=f"{key}-before",
+            icon=":material/chevron_left:",
+            shortcut="Alt+Left",
+            disabled=page == 1,
+            on_click=_go_to,
+            args=(name, page - 1),
+        )
+        st.pagination(last, default=page, key=numbers, on_change=lambda: _go_to(name, st.session_state[numbers]))
+        st.button(
+            f"Next {what}",
+            key=f"{key}-after",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            shortcut="Alt+Right",
+            disabled=page == last,
+            on_click=_go_to,
+            args=(name, page + 1),
+        )
+    return page - 1
+
+
+def _go_to(name: str, page: int) -> None:
+    url_state.put(**{name: page if page > 1 else None})

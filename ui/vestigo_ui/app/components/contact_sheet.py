@@ -12,6 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from vestigo_models.inference.images import encode_jpeg
+from vestigo_ui.app import url_state
 from vestigo_ui.app.components.actions import UserAction, handle_actions
 from vestigo_ui.app.text import GROUND, TILE, fit_tile
 
@@ -120,6 +121,11 @@ def contact_sheet(
         ],
     }
     st.components.v2.component("vestigo.contact_sheet", **_COMPONENT)(key=key, data=data)
+
+
+def open_as(parameter: str) -> Callable[[UserAction], None]:
+    """Return the handler that opens the crop of an action: it writes it to a parameter of the address."""
+    return lambda action: url_state.put(**{parameter: action.crop})
 
 
 def montage(images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], int, int]:

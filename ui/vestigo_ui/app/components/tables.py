@@ -1,6 +1,5 @@
 """Tables with downloads as CSV, Parquet and HTML."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +9,7 @@ import streamlit as st
 
 from vestigo.csv_files import frame_to_csv
 from vestigo.reports.page import table_page
+from vestigo_ui.app import url_state
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.web.auth.users import Role
 
@@ -24,19 +24,10 @@ def show_table(
     max_rows: int | None = None,
     **options: Any,
 ) -> Any:
-    """Show a table with its downloads.
+    """Show a table with its downloads; return the result of `st.dataframe`, which gets the further `options`.
 
-    Args:
-        context: Context of the page.
-        frame: The table; columns whose names end with `(%)` are shown with one decimal.
-        name: Name of the files and the widgets.
-        title: Title of the HTML page.
-        columns: Streamlit's configuration of further columns.
-        max_rows: Rows that are visible without scrolling.
-        **options: Further arguments of `st.dataframe`.
-
-    Returns:
-        The result of `st.dataframe`.
+    Columns whose names end with `(%)` are shown with one decimal, `columns` configures others. `name` is that of the
+    files and the widgets, `max_rows` the number of rows that are visible without scrolling.
     """
     percent = st.column_config.NumberColumn(format="%.1f")
     config = {column: percent for column in frame.columns if column.endswith("(%)")} | dict(columns or {})
@@ -53,31 +44,31 @@ def percent_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys((name for name in frame.columns if name.endswith("(%)")), "float64"))
 
 
-def choose_row(context: PageContext, frame: pd.DataFrame, **options: Any) -> int | None:
-    """Show a table as `show_table` does and return the number of the row that the user selects."""
+def open_row(
+    context: PageContext, frame: pd.DataFrame, parameter: str, values: Sequence[str], *clear: str, **options: Any
+) -> None:
+    """Show a table as `show_table` does; a selected row opens.
+
+    The value of the row, one of `values`, is then written to `parameter` of the address, which loses those in `clear`.
+    """
     event = show_table(context, frame, on_select="rerun", selection_mode="single-row", **options)
-    return next(iter(event.selection.rows), None)
+    for row in event.selection.rows:
+        url_state.put(**dict.fromkeys(clear), **{parameter: values[row]})
+        st.rerun()
 
 
 def show_downloads(
     context: PageContext, frame: pd.DataFrame, *, name: str, title: str, page: Callable[[], str] | None = None
 ) -> None:
-    """Offer a table as CSV, Parquet and HTML.
+    """Offer a table as CSV, Parquet and HTML; `page` makes an HTML page in place of the plain one.
 
     A file is made when it is downloaded: then the session and role of the user are checked and the audit entry is
     committed, whatever sends the request. Without them no file exists.
-
-    Args:
-        context: Context of the page.
-        frame: The table.
-        name: Name of the files without their suffix.
-        title: Title of the HTML page.
-        page: Makes the HTML page in place of the plain one.
     """
     kinds: dict[str, tuple[str, str, Callable[[], str | bytes]]] = {
         "csv": ("CSV", "text/csv", lambda: frame_to_csv(frame)),
-        "parquet": ("Parquet", "application/vnd.apache.parquet", lambda: parquet_bytes(frame)),
-        "html": ("HTML", "text/html", page or (lambda: html_page(context, frame, title))),
+        "parquet": ("Parquet", "application/vnd.apache.parquet", lambda: frame.to_parquet(index=False)),
+        "html": ("HTML", "text/html", page or partial(_html_page, context, frame, title)),
     }
     with st.container(horizontal=True, gap="small"):
         for suffix, (label, mime, make) in kinds.items():
@@ -101,14 +92,6 @@ def _export(context: PageContext, make: Callable[[], str | bytes], name: str, ro
     return make()
 
 
-def parquet_bytes(frame: pd.DataFrame) -> bytes:
-    """Return a table as the bytes of a Parquet file."""
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    return buffer.getvalue()
-
-
-def html_page(context: PageContext, frame: pd.DataFrame, title: str) -> str:
-    """Return a table as an HTML page."""
+def _html_page(context: PageContext, frame: pd.DataFrame, title: str) -> str:
     facts = {"Store": context.store_name, "As of": context.index.snapshot[:12], "Rows": f"{len(frame):,}"}
     return table_page(frame, title, facts)

@@ -19,8 +19,9 @@ from vestigo.sightings.records import CameraSummary
 from vestigo.store.open import Store
 from vestigo.store.runs.repository import RunRepository
 from vestigo_models.errors import UsageError
-from vestigo_ui.app.pages.archive import cameras, retry, runs
-from vestigo_ui.app.pages.archive.timeline import STEPS, choose_step, find_gaps, presence_figure, time_span
+from vestigo_ui.app.components.processes import ServerProcesses, log_path, shared_processes
+from vestigo_ui.app.pages.archive import cameras, runs
+from vestigo_ui.app.pages.archive.cameras import STEPS, choose_step, find_gaps, presence_figure, time_span
 from vestigo_ui.app.text import format_span
 
 pytestmark = pytest.mark.slow
@@ -215,7 +216,7 @@ def test_failures_are_paged_and_filtered(failed: tuple[Path, str], monkeypatch: 
 def test_only_admin_retries(failed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     ref, run = failed
     started: list[list[str]] = []
-    monkeypatch.setattr(retry.ServerProcesses, "start", lambda self, run, command, log: started.append(list(command)))
+    monkeypatch.setattr(ServerProcesses, "start", lambda self, run, command, log: started.append(list(command)))
     for role in ("viewer", "reviewer"):
         app = run_app(monkeypatch, ref, page="archive", run=run, role=role)
         assert not [button for button in app.button if button.key == "archive-retry"]
@@ -232,7 +233,7 @@ def test_only_admin_retries(failed: tuple[Path, str], monkeypatch: pytest.Monkey
 def test_retry_requires_admin(failed: tuple[Path, str]) -> None:
     ref, run = failed
     with Store.open(ref) as store, pytest.raises(UsageError, match="requires the role admin"):
-        retry.start_retry(context_of(store, "reviewer"), run)
+        runs.start_retry(context_of(store, "reviewer"), run)
 
 
 def test_active_run_is_not_retried(failed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,9 +287,9 @@ def test_failed_retry_shows_its_error(failed: tuple[Path, str], monkeypatch: pyt
     app = run_app(monkeypatch, ref, page="archive", run=run, role="admin")
     (button,) = [button for button in app.button if button.key == "archive-retry"]
     app = button.click().run()
-    assert retry.shared_processes()._processes[run].wait(300) == 2
+    assert shared_processes()._processes[run].wait(300) == 2
     app.run()
     assert "was made by another version of Vestigo" in words(app)
     with Store.open(ref) as store:
-        assert retry.log_path(store, run).stat().st_mode & 0o077 == 0
+        assert log_path(store, run).stat().st_mode & 0o077 == 0
         assert store.runs.totals(run).quarantined == 61

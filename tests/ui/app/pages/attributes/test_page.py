@@ -25,9 +25,15 @@ from vestigo.store.models.facts import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_ui.app.components import freshness
-from vestigo_ui.app.pages.attributes.confusion import cell_text, confusion_table, heat_map
+from vestigo_ui.app.pages.attributes.detail import (
+    Coverage,
+    cell_text,
+    confusion_table,
+    curve_figure,
+    curve_table,
+    heat_map,
+)
 from vestigo_ui.app.pages.attributes.overview import dataset_accuracies, overview_figure, overview_table
-from vestigo_ui.app.pages.attributes.precision import Coverage, curve_figure, curve_table
 from vestigo_ui.app.pages.attributes.selection import cell_classes
 
 pytestmark = pytest.mark.slow
@@ -229,16 +235,15 @@ def test_store_without_crops_or_attributes_is_reported(monkeypatch: pytest.Monke
 def test_figures_equal_tables(reviewed: Path, sample: ReviewSample) -> None:
     with Store.open(reviewed) as store:
         model = find_registered(store, MODEL)
-    (dataset,) = dataset_accuracies(model)
-    assert dataset.dataset == "Market-1501"
+    datasets = dataset_accuracies(model)
     estimates = estimate_precision(sample.reviewed).attributes
-    overview = overview_figure(SCHEMA, estimates, [dataset])
+    overview = overview_figure(SCHEMA, estimates, datasets)
     assert [trace.name for trace in overview.data] == [
         "Archive, 95 %",
         "Market-1501, official",
         "Market-1501, labelled only",
     ]
-    assert list(overview.data[0].x) == pytest.approx(overview_table(SCHEMA, estimates, [])["Accuracy (%)"].tolist())
+    assert list(overview.data[0].x) == pytest.approx(overview_table(SCHEMA, estimates, {})["Accuracy (%)"].tolist())
     points = threshold_curve(sample.reviewed, "hat")
     coverage = Coverage(counts=np.arange(100, -1, -1), crops=100)
     figure = curve_figure(points, coverage, 60, "Accuracy")

@@ -18,7 +18,7 @@ from vestigo.store.audit.records import Verdict, VerdictValue, query_key
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import decode_image
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
-from vestigo_ui.app.pages.find import form, results, timeline, upload
+from vestigo_ui.app.pages.find import form, results, upload
 from vestigo_ui.app.pages.find.form import SearchForm, Upload
 
 NOON = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
@@ -178,7 +178,7 @@ def test_canvas_has_pixels_of_image() -> None:
 def test_timeline_marks_every_result() -> None:
     hits = [hit(rank, camera=f"c{rank % 3}") for rank in range(1, 20)]
     verdicts = {hits[2].crop: verdict(hits[2].crop, "confirmed"), hits[4].crop: verdict(hits[4].crop, "not sure")}
-    made = timeline.timeline_figure(hits, verdicts, "Time (UTC)")
+    made = results.timeline_figure(hits, verdicts, "Time (UTC)")
     marks = [crop for trace in made.data for (crop,) in trace.customdata]
     assert sorted(marks) == sorted(each.crop for each in hits)
     assert [trace.name for trace in made.data] == ["No verdict", "Confirmed", "Not sure"]

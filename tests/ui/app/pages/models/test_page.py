@@ -17,9 +17,8 @@ from tests.support.review_archive import PER_TRACKLET
 from vestigo.resolve import find_registered, resolve_search_model
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError, UsageError
-from vestigo_ui.app.pages.archive.retry import ServerProcesses
-from vestigo_ui.app.pages.models.lineage import layout_tree, lineage_figure
-from vestigo_ui.app.pages.models.registry import read_registry
+from vestigo_ui.app.components.processes import ServerProcesses
+from vestigo_ui.app.pages.models.registry import layout_tree, lineage_figure, read_registry
 from vestigo_ui.app.pages.models.scores import compared_model, comparison_frame, gate_frame, interval_figure
 from vestigo_ui.app.pages.models.serving import promote, roll_back
 from vestigo_ui.web.auth.identity import User

@@ -16,10 +16,9 @@ from vestigo.evaluation.metrics.truncated import FALSE_MATCH, NOT_COMPARED, TRUE
 from vestigo.evaluation.saved_rankings import score_ranking
 from vestigo.store.open import Store
 from vestigo_ui.app.pages.rankings.curves import pair_table
-from vestigo_ui.app.pages.rankings.query_table import query_table
 from vestigo_ui.app.pages.rankings.scores import OpenRanking, compare_rankings, sort_queries, with_interval
-from vestigo_ui.app.pages.rankings.strips import mark_of
-from vestigo_ui.app.pages.rankings.summary import describe_difference, score_table
+from vestigo_ui.app.pages.rankings.sheet import mark_of
+from vestigo_ui.app.pages.rankings.tables import describe_difference, query_table, score_table
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest

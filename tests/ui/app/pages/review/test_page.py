@@ -27,7 +27,7 @@ from vestigo.store.review.records import Annotation
 from vestigo_models.errors import UsageError
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.review.corrections import save
-from vestigo_ui.app.pages.review.progress import agreed, over_time
+from vestigo_ui.app.pages.review.page import agreed, over_time
 from vestigo_ui.app.pages.review.server import fetch, send, send_waiting
 from vestigo_ui.web.auth.identity import User
 from vestigo_ui.web.auth.users import Role

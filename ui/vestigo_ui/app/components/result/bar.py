@@ -29,19 +29,10 @@ _COMPONENT: dict[str, Any] = {
 }
 
 
-def open_crop(crop: str) -> None:
-    """Write the crop to open to the address."""
-    url_state.put(**{LOOK: crop})
-
-
 def show_bar(context: PageContext, order: Sequence[str], crop: str, key: str | None) -> None:
-    """Show buttons to the previous and next result, and the verdict about a crop with buttons for reviewers.
+    """Show buttons to the previous and next result of an `order` of crops, and the verdict about a crop.
 
-    Args:
-        context: Context of the page.
-        order: Crops of the results in their order.
-        crop: The open crop.
-        key: Key of the query's verdicts; None where no verdict can be given.
+    Reviewers get buttons for verdicts; `key` is that of the query's verdicts, None where no verdict can be given.
     """
     scope = f"result {key} {context.case or ''}"
     place = order.index(crop) if crop in order else None
@@ -78,4 +69,4 @@ def show_bar(context: PageContext, order: Sequence[str], crop: str, key: str | N
 def _step(order: Sequence[str], crop: str, step: int) -> None:
     """Open the result before or after the one that was shown at that moment."""
     if crop in order and 0 <= order.index(crop) + step < len(order):
-        open_crop(order[order.index(crop) + step])
+        url_state.put(**{LOOK: order[order.index(crop) + step]})

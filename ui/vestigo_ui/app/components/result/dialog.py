@@ -10,8 +10,8 @@ import streamlit as st
 from vestigo.reports.panels import region_overlay
 from vestigo.retrieval.query import Query
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.contact_sheet import montage
-from vestigo_ui.app.components.result.bar import LOOK, open_crop, show_bar
+from vestigo_ui.app.components.contact_sheet import montage, open_as
+from vestigo_ui.app.components.result.bar import LOOK, show_bar
 from vestigo_ui.app.components.result.explanation import show_explanation
 from vestigo_ui.app.components.result.place import show_place, show_related
 from vestigo_ui.app.components.result.regions import CropRegions, region_sources, regions_of_crop, regions_of_image
@@ -58,30 +58,25 @@ def open_dialog(context: PageContext, answered: AnsweredQuery, crop: str, *, on_
     show(context, answered, crop)
 
 
+@report_errors()
 def _show(context: PageContext, answered: AnsweredQuery, first: str) -> None:
-    with report_errors():
-        crop, model = url_state.text(LOOK) or first, answered.model
-        (row,) = load_facts(context, [crop], model=model)
-        context.audit_once("view", crop=crop)
-        show_bar(context, list(answered.distances), crop, answered.key)
-        _show_links(context, crop)
-        left, right = st.columns([4, 5], gap="medium")
-        with left:
-            _show_images(context, answered, crop)
-        with right:
-            listed = answered.distances.get(crop)
-            show_explanation(context, answered.query, crop, model=model, where=answered.where, listed=listed)
-        show_related(context, row, model=model, on_open=open_crop)
-        show_place(context, row, model=model)
-
-
-def _show_links(context: PageContext, crop: str) -> None:
-    """Show links to other pages."""
+    crop, model = url_state.text(LOOK) or first, answered.model
+    (row,) = load_facts(context, [crop], model=model)
+    context.audit_once("view", crop=crop)
+    show_bar(context, list(answered.distances), crop, answered.key)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         address = url_state.link("/find", CONDITIONS, crop=crop)
         st.link_button("Find with this crop", address, icon=":material/person_search:", type="tertiary")
         if context.may(Role.REVIEWER):
             st.link_button("Correct attributes", f"/review?sighting={crop}", icon=":material/edit:", type="tertiary")
+    left, right = st.columns([4, 5], gap="medium")
+    with left:
+        _show_images(context, answered, crop)
+    with right:
+        listed = answered.distances.get(crop)
+        show_explanation(context, answered.query, crop, model=model, where=answered.where, listed=listed)
+    show_related(context, row, model=model, on_action=open_as(LOOK))
+    show_place(context, row, model=model)
 
 
 def _show_images(context: PageContext, answered: AnsweredQuery, crop: str) -> None:
@@ -105,20 +100,21 @@ def _show_images(context: PageContext, answered: AnsweredQuery, crop: str) -> No
     columns = st.columns(2, gap="small")
     if views:
         with columns[0]:
-            tiles = [_side(image, region_map(image, view)) for image, view in views]
-            _show_image(tiles, f"Query, {count_text(len(views), 'view')}", "The query")
+            parts = [(image, region_map(image, view)) for image, view in views]
+            _show_side(parts, f"Query, {count_text(len(views), 'view')}", "The query")
     with columns[1]:
         regions = region_map(images[crop], crop)
-        _show_image([_side(images[crop], regions)], "Result", "The result")
+        _show_side([(images[crop], regions)], "Result", "The result")
     if regions is not None:
         _show_legend(regions)
 
 
-def _side(image: Image, regions: CropRegions | None) -> Image:
-    return fit_tile(image if regions is None else region_overlay(image, regions.labels, regions.schema), SIDE)
-
-
-def _show_image(tiles: Sequence[Image], caption: str, alt: str) -> None:
+def _show_side(parts: Sequence[tuple[Image, CropRegions | None]], caption: str, alt: str) -> None:
+    """Show images with their regions drawn over them."""
+    tiles = [
+        fit_tile(image if regions is None else region_overlay(image, regions.labels, regions.schema), SIDE)
+        for image, regions in parts
+    ]
     image = tiles[0] if len(tiles) == 1 else montage(tiles)[0]
     st.image(image, caption=caption, width="stretch", output_format="JPEG", alt=alt)
 

@@ -24,15 +24,9 @@ _ATTRIBUTE_COLUMNS = {
 def show_explanation(
     context: PageContext, query: Query, crop: str, *, model: str, where: str, listed: float | None
 ) -> None:
-    """Explain the distance of a crop.
+    """Explain the distance of a crop to a query, or to conditions on attributes (`where`) if the query has no views.
 
-    Args:
-        context: Context of the page.
-        query: Query whose result the crop is.
-        crop: The crop.
-        model: Digest of the model.
-        where: Conditions on attributes, for a query without crops.
-        listed: Distance of the crop in the list of results.
+    `listed` is the distance of the crop in the list of results.
     """
     archive = IndexedArchive(context.store, context.index)
     if query.crops or query.views is not None:
@@ -43,24 +37,12 @@ def show_explanation(
         return
     st.markdown("**Why it matches**")
     st.caption(summarize(explanation, listed))
-    if explanation.blocks:
-        show_table(
-            context,
-            feature_table(explanation),
-            name=f"parts-{crop}",
-            title="Distance by feature",
-            columns=_feature_columns(explanation),
-            height="content",
-        )
-    if explanation.attributes:
-        show_table(
-            context,
-            attribute_table(explanation),
-            name=f"attributes-{crop}",
-            title="Attributes",
-            columns=_ATTRIBUTE_COLUMNS,
-            height="content",
-        )
+    for name, title, frame, columns in (
+        ("parts", "Distance by feature", feature_table(explanation), _feature_columns(explanation)),
+        ("attributes", "Attributes", attribute_table(explanation), _ATTRIBUTE_COLUMNS),
+    ):
+        if len(frame):
+            show_table(context, frame, name=f"{name}-{crop}", title=title, columns=columns, height="content")
 
 
 def summarize(explanation: Explanation, listed: float | None) -> str:
@@ -79,20 +61,12 @@ def summarize(explanation: Explanation, listed: float | None) -> str:
 
 def feature_table(explanation: Explanation) -> pd.DataFrame:
     """Return one row for each feature."""
-    visible = {
-        (True, True): "both",
-        (True, False): "query only",
-        (False, True): "result only",
-        (False, False): "neither",
-    }
-    return pd.DataFrame(
-        {
-            "Feature": [block.name.capitalize() for block in explanation.blocks],
-            "Distance": [block.distance for block in explanation.blocks],
-            "Adds": [block.share for block in explanation.blocks],
-            "Visible in": [visible[block.in_query, block.in_crop] for block in explanation.blocks],
-        }
-    ).astype({"Distance": float})
+    visible = {(True, True): "both", (True, False): "query only", (False, True): "result only"}
+    rows = [
+        (block.name.capitalize(), block.distance, block.share, visible.get((block.in_query, block.in_crop), "neither"))
+        for block in explanation.blocks
+    ]
+    return pd.DataFrame(rows, columns=["Feature", "Distance", "Adds", "Visible in"]).astype({"Distance": float})
 
 
 def attribute_table(explanation: Explanation) -> pd.DataFrame:
@@ -111,7 +85,7 @@ def attribute_table(explanation: Explanation) -> pd.DataFrame:
 
 
 def _feature_columns(explanation: Explanation) -> dict[str, object]:
-    largest = max(block.share for block in explanation.blocks)
+    largest = max((block.share for block in explanation.blocks), default=0.0)
     return {
         "Distance": st.column_config.NumberColumn(format="%.3f", help="1 - cosine, from 0 to 2"),
         "Adds": st.column_config.ProgressColumn(

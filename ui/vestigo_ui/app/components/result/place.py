@@ -8,6 +8,7 @@ import streamlit as st
 from vestigo.ingest.crops import STILL
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import encode_jpeg
+from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import load_crops, load_facts, load_frame, spread
@@ -18,8 +19,8 @@ MAX_RELATED = 24
 Row = dict[str, Any]
 
 
-def show_related(context: PageContext, row: Row, *, model: str, on_open: Callable[[str], None]) -> None:
-    """Show the other crops of a result's tracklet and of its frame; `on_open` gets the id of a clicked one."""
+def show_related(context: PageContext, row: Row, *, model: str, on_action: Callable[[UserAction], object]) -> None:
+    """Show the other crops of a result's tracklet and of its frame; `on_action` handles a click on one."""
     same_frame, same_tracklet = related_crops(context, row, model=model)
     for label, rows in (("Same tracklet", same_tracklet), ("Same frame", same_frame)):
         if not rows:
@@ -37,12 +38,7 @@ def show_related(context: PageContext, row: Row, *, model: str, on_open: Callabl
             for other in shown
         ]
         contact_sheet(
-            tiles,
-            key=f"result-{label}",
-            label=label,
-            width=96,
-            on_action=lambda action: on_open(action.crop),
-            opens_result=True,
+            tiles, key=f"result-{label}", label=label, width=96, on_action=on_action, opens_result=True
         )
 
 

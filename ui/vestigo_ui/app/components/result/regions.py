@@ -37,9 +37,7 @@ def region_sources(context: PageContext, model: str) -> tuple[str, ...]:
 def regions_of_crop(context: PageContext, crop: str, source: str, model: str) -> CropRegions:
     """Return the regions of a crop of the store, from a run's label map where the store has one.
 
-    Raises:
-        StoreError: The crop is not visible in the store.
-        ModelError: The model cannot be loaded.
+    Raises StoreError if the crop is not visible in the store, and ModelError if the model cannot be loaded.
     """
     return _regions_of_crop(crop, source, model, context.index.snapshot, context)
 

@@ -31,12 +31,7 @@ def format_verdict(verdict: Verdict | None) -> str:
 
 
 def record_verdict(context: PageContext, key: str, action: UserAction) -> Verdict:
-    """Record a verdict of the user about a result, with the action's note.
-
-    Args:
-        context: Context of the page.
-        key: Key of the query.
-        action: A key of `VERDICTS`, and the result.
+    """Record a verdict of the user about a result of the query with a `key`, with the action's note.
 
     Raises:
         UsageError: The user is not a reviewer, or the action is no verdict.

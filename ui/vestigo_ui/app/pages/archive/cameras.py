@@ -1,9 +1,11 @@
-"""Cameras of the archive: their crops, times and gaps."""
+"""Cameras of the archive: their crops, a timeline with one lane for each camera, and the longest gaps."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 import pandas as pd
+import plotly.graph_objects as go
 import pyarrow as pa
 import streamlit as st
 
@@ -12,14 +14,12 @@ from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.actions import UserAction
-from vestigo_ui.app.components.choice import back_button
+from vestigo_ui.app.components.choice import back_button, choose_page
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.result.place import show_place
-from vestigo_ui.app.components.tables import choose_row, show_table
+from vestigo_ui.app.components.tables import open_row, show_table
 from vestigo_ui.app.context import PageContext, shared_index
 from vestigo_ui.app.images import load_crops, load_facts, spread
-from vestigo_ui.app.pages.archive import timeline
 from vestigo_ui.app.text import count_text, escape_md, format_moment, format_span, format_utc
 
 PAGE = 12
@@ -28,14 +28,22 @@ SAMPLES = 2
 GAPS, GAPS_OF_ONE = 3, 20
 """Gaps that are listed of each of several cameras, and of a single one."""
 WIDTH = 92
-Key = tuple[str, int]
-"""Snapshot of the browse index and its number of pending crops: cached values depend on both."""
+State = tuple[str, int]
+STEPS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 604800)
+"""Possible lengths of an interval in seconds; each is a multiple of the one before it."""
+MAX_DRAWN, MAX_MEASURED = 300, 3000
+"""Intervals of the whole time that a lane shows, and that gaps are measured in."""
+SHADES = [[0.0, "rgba(0, 114, 178, 0.45)"], [1.0, "rgba(0, 114, 178, 1)"]]
+"""Colours from few to many crops; intervals without crops are transparent."""
+LANE, MARGIN = 24, 110
+"""Height in pixels of a lane and of everything else."""
+MIN_LANES_FOR_SCALE = 4
 
 
 def show_cameras(context: PageContext, model: Model) -> None:
     """Show all cameras, those whose name matches the search, or the one that the address names."""
-    key = (context.index.snapshot, context.index.pending())
-    cameras = _load_cameras(model.digest, key)
+    state = context.index_state
+    cameras = _load_cameras(model.digest, state)
     if not cameras:
         st.info("The crops are being indexed for browsing. The cameras appear in a moment.")
         return
@@ -43,7 +51,7 @@ def show_cameras(context: PageContext, model: Model) -> None:
     name = url_state.one_of("camera", [camera.name for camera in cameras], "", kind="camera")
     selected = next((camera for camera in cameras if camera.name == name), None)
     if selected is not None:
-        _show_camera(context, model, selected, offsets.get(selected.name, 0.0), key)
+        _show_camera(context, model, selected, offsets.get(selected.name, 0.0), state)
         return
     st.caption(escape_md(summarize(cameras, model.name)))
     matching = _search_cameras(cameras)
@@ -54,16 +62,65 @@ def show_cameras(context: PageContext, model: Model) -> None:
     shown = matching[page * PAGE : (page + 1) * PAGE]
     _show_samples(context, model, shown, SAMPLES, key="archive-cameras")
     _show_table(context, shown, offsets)
-    _show_timeline(context, model, shown, GAPS, key)
+    _show_timeline(context, model, shown, GAPS, state)
 
 
 def summarize(cameras: Sequence[CameraSummary], model: str) -> str:
     """Return counts, time and model of all cameras."""
     crops, sightings = (sum(getattr(camera, name) for camera in cameras) for name in ("crops", "sightings"))
-    span = timeline.time_span(cameras)
+    span = time_span(cameras)
     when = f" · {format_utc(span[0])} to {format_utc(span[1])} UTC" if span else ""
     counts = count_text(len(cameras), "camera"), count_text(crops, "crop"), count_text(sightings, "sighting")
     return f"{' · '.join(counts)}{when} · model {model}"
+
+
+def time_span(cameras: Sequence[CameraSummary]) -> tuple[datetime, datetime] | None:
+    """Return the times of the first and last crop of some cameras; None if no time is known."""
+    times = [(camera.first, camera.last) for camera in cameras if camera.first is not None and camera.last is not None]
+    return (min(first for first, _ in times), max(last for _, last in times)) if times else None
+
+
+def choose_step(seconds: float, most: int) -> int:
+    """Return the shortest of `STEPS` that divides a time into at most `most` intervals, else the longest one."""
+    return next((step for step in STEPS if seconds / step <= most), STEPS[-1])
+
+
+def find_gaps(presence: pa.Table, seconds: int, most: int) -> pd.DataFrame:
+    """Return one row for each of the `most` longest gaps of each camera, exact to one interval.
+
+    `presence` is the result of `BrowseIndex.presence` with an interval of `seconds`.
+    """
+    rows = []
+    for camera, starts in presence.to_pandas().groupby("camera", sort=False)["start"]:
+        lengths = starts.diff().dt.total_seconds() - seconds
+        for row, length in lengths[lengths > 0].nlargest(most).items():
+            since, until = starts[row] - timedelta(seconds=length), starts[row]
+            rows.append([camera, format_utc(since), format_utc(until), format_span(length), int(length)])
+    return pd.DataFrame(rows, columns=["Camera", "From (UTC)", "To (UTC)", "Length", "Seconds"])
+
+
+def presence_figure(presence: pa.Table, cameras: Sequence[str], seconds: int) -> go.Figure:
+    """Return the figure: time along, the first of `cameras` on top, darker where there are more crops.
+
+    Its interval in `seconds` is a multiple of that of `presence`, the result of `BrowseIndex.presence`.
+    """
+    frame, step = presence.to_pandas(), timedelta(seconds=seconds)
+    starts = frame["start"].dt.floor(f"{seconds}s")
+    every = pd.date_range(starts.min(), starts.max(), freq=step)
+    grid = frame.groupby(["camera", starts])["crops"].sum().unstack().reindex(index=list(cameras), columns=every)
+    figure = charts.new_figure(x="Time (UTC)", y="Camera", height=MARGIN + LANE * max(2, len(cameras)), legend=False)
+    figure.add_heatmap(
+        x=[start + step / 2 for start in every.to_pydatetime()],
+        y=list(cameras),
+        z=grid.to_numpy(float),
+        colorscale=SHADES,
+        ygap=5,
+        colorbar={"title": {"text": "Crops"}, "thickness": 10},
+        showscale=len(cameras) >= MIN_LANES_FOR_SCALE,
+        hovertemplate=f"%{{y}}<br>%{{x}} ± {format_span(seconds / 2)}<br>%{{z:,}} crops<extra></extra>",
+    )
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    return figure
 
 
 def camera_table(cameras: Sequence[CameraSummary], offsets: Mapping[str, float]) -> pd.DataFrame:
@@ -126,28 +183,27 @@ def _show_table(context: PageContext, cameras: Sequence[CameraSummary], offsets:
     columns = dict.fromkeys(("Crops", "Sightings"), number(format="localized"))
     help_text = "Added to recorded times: `vestigo cameras set NAME --clock-offset`."
     columns["Clock offset (s)"] = number(format="%+.1f", help=help_text)
-    frame = camera_table(cameras, offsets)
-    row = choose_row(context, frame, name="cameras", title="Cameras", columns=columns)
-    if row is not None:
-        url_state.put(camera=cameras[row].name)
-        st.rerun()
+    frame, names = camera_table(cameras, offsets), [camera.name for camera in cameras]
+    open_row(context, frame, "camera", names, name="cameras", title="Cameras", columns=columns)
 
 
-def _show_timeline(context: PageContext, model: Model, cameras: Sequence[CameraSummary], most: int, key: Key) -> None:
-    span = timeline.time_span(cameras)
+def _show_timeline(
+    context: PageContext, model: Model, cameras: Sequence[CameraSummary], most: int, state: State
+) -> None:
+    span = time_span(cameras)
     if span is None:
         st.caption("These cameras have no known times: their files name none, and `--start` was not given.")
         return
     seconds = (span[1] - span[0]).total_seconds()
     names = [camera.name for camera in cameras]
-    fine, coarse = (timeline.choose_step(seconds, most) for most in (timeline.MAX_MEASURED, timeline.MAX_DRAWN))
-    presence = _load_presence(model.digest, fine, tuple(names), key)
+    fine, coarse = (choose_step(seconds, most) for most in (MAX_MEASURED, MAX_DRAWN))
+    presence = _load_presence(model.digest, fine, tuple(names), state)
     if not presence.num_rows:
         return
     st.subheader("Detections over time", anchor=False)
     alt = f"Timeline of {len(names)} cameras; the gaps are listed below"
-    charts.show_figure(timeline.presence_figure(presence, names, coarse), key="archive-timeline", alt=alt)
-    gaps = timeline.find_gaps(presence, fine, most)
+    charts.show_figure(presence_figure(presence, names, coarse), key="archive-timeline", alt=alt)
+    gaps = find_gaps(presence, fine, most)
     st.subheader("Longest gaps", anchor=False)
     if gaps.empty:
         st.caption(f"No camera has a gap of {format_span(fine)} or longer.")
@@ -156,7 +212,7 @@ def _show_timeline(context: PageContext, model: Model, cameras: Sequence[CameraS
     show_table(context, gaps, name="gaps", title="Longest gaps")
 
 
-def _show_camera(context: PageContext, model: Model, camera: CameraSummary, offset: float, key: Key) -> None:
+def _show_camera(context: PageContext, model: Model, camera: CameraSummary, offset: float, state: State) -> None:
     """Show one camera: facts, crops, the frame of one of them, and its gaps."""
     with st.container(horizontal=True, vertical_alignment="center"):
         back_button("All cameras", "camera", "frame")
@@ -181,14 +237,14 @@ def _show_camera(context: PageContext, model: Model, camera: CameraSummary, offs
             if crop:
                 url_state.refuse(f'camera {camera.name} shows no crop "{crop}".')
             st.caption("Click a crop to see its frame.")
-    _show_timeline(context, model, [camera], GAPS_OF_ONE, key)
+    _show_timeline(context, model, [camera], GAPS_OF_ONE, state)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _load_cameras(model: str, key: Key) -> list[CameraSummary]:
+def _load_cameras(model: str, state: State) -> list[CameraSummary]:
     return shared_index().cameras(model)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _load_presence(model: str, seconds: int, cameras: tuple[str, ...], key: Key) -> pa.Table:
+def _load_presence(model: str, seconds: int, cameras: tuple[str, ...], state: State) -> pa.Table:
     return shared_index().presence(model, seconds, cameras)

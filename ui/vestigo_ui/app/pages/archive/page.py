@@ -4,15 +4,16 @@ The address holds `show` (cameras or runs); of the cameras `find`, `cameras` (th
 runs `runs` (the page), `run`, `reason` and `failures` (the page).
 """
 
+from typing import Any
+
 import streamlit as st
 
 from vestigo_models.errors import StoreError
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.components.choice import choose_segment
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.archive.cameras import show_cameras
-from vestigo_ui.app.pages.archive.run import show_run
-from vestigo_ui.app.pages.archive.runs import show_active_runs, show_runs
+from vestigo_ui.app.pages.archive.runs import show_active_runs, show_run, show_runs
 
 PANES = {"cameras": "Cameras", "runs": "Runs"}
 
@@ -30,18 +31,9 @@ def show(context: PageContext) -> None:
             icon=":material/inbox:",
         )
         return
-    pane = choose_one(
-        "Show",
-        PANES,
-        "show",
-        key="archive-pane",
-        default="runs" if url_state.text("run") or not crops else "cameras",
-        clear=(),
-        write=url_state.replace,
-        widget=st.segmented_control,
-        required=True,
-        label_visibility="collapsed",
-    )
+    default = "runs" if url_state.text("run") or not crops else "cameras"
+    options: dict[str, Any] = {"clear": (), "write": url_state.replace, "label_visibility": "collapsed"}
+    pane = choose_segment("Show", PANES, "show", key="archive-pane", default=default, **options)
     if pane == "runs":
         _show_run_or_list(context)
     elif crops:

@@ -1,25 +1,29 @@
-"""Runs of the archive: the list, newest first, and the progress of active ones."""
+"""Runs of the archive: the list, the progress of active ones, and one run with the retry of its quarantined inputs."""
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from vestigo.store.runs.records import Run, RunTotals, status_text
-from vestigo_ui.app import url_state
-from vestigo_ui.app.components.paging import choose_page
-from vestigo_ui.app.components.tables import choose_row
+from vestigo.store.runs.records import FailureCount, InputFailure, Run, RunTotals, status_text
+from vestigo_models.errors import UsageError
+from vestigo_ui.app.components.choice import back_button, choose_one, choose_page
+from vestigo_ui.app.components.processes import RUNNING, shared_processes, show_process, start_process
+from vestigo_ui.app.components.tables import open_row, show_table
 from vestigo_ui.app.context import PageContext, shared_store
 from vestigo_ui.app.errors import report_errors
-from vestigo_ui.app.text import format_span, format_utc
+from vestigo_ui.app.text import count_text, escape_md, format_span, format_utc
+from vestigo_ui.web.auth.users import Role
 
-PAGE = 20
+PAGE, FAILURES_PAGE = 20, 50
 INTERVAL_S = 3
 MAX_RECENT = 40
 """Newest runs that are searched for active ones."""
 RATE_WINDOW_S = 60
+ANY = "any reason"
 Samples = list[tuple[float, int]]
 """Times in seconds with the number of inputs that were settled then."""
 KINDS = {"index": "Index", "regions": "Regions"}
@@ -58,8 +62,7 @@ def _show_progress(run: Run, totals: RunTotals, *, is_driven: bool) -> None:
         return
     parts = [f"{settled:,} of {totals.inputs:,} inputs", f"{totals.crops:,} crops"]
     if rate := input_rate(samples, settled, run.seconds):
-        parts.append(f"{rate:.1f} inputs/s")
-        parts.append(f"{format_span(math.ceil(totals.pending / rate))} left")
+        parts += [f"{rate:.1f} inputs/s", f"{format_span(math.ceil(totals.pending / rate))} left"]
     if totals.failures:
         parts.append(f"{totals.failures:,} quarantined")
     if run.cancel_requested:
@@ -93,10 +96,8 @@ def show_runs(context: PageContext) -> None:
     number = st.column_config.NumberColumn
     columns = dict.fromkeys(_COUNTS, number(format="localized")) | {"Inputs/s": number(format="%.1f")}
     frame = pd.DataFrame([_run_row(run, run_totals(run)) for run in runs])
-    row = choose_row(context, frame, name="runs", title="Runs", columns=columns)
-    if row is not None:
-        url_state.put(run=runs[row].id, reason=None, failures=None)
-        st.rerun()
+    ids = [run.id for run in runs]
+    open_row(context, frame, "run", ids, "reason", "failures", name="runs", title="Runs", columns=columns)
     st.caption("Select a run to see its quarantined inputs.")
 
 
@@ -130,3 +131,128 @@ def run_totals(run: Run) -> RunTotals:
 @st.cache_data(max_entries=400, show_spinner=False)
 def _ended_totals(run: str, status: str, finished: str) -> RunTotals:
     return shared_store().runs.totals(run)
+
+
+def show_run(context: PageContext, run: Run) -> None:
+    """Show one run: its ledger, its quarantined inputs, and their retry."""
+    totals = run_totals(run)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        back_button("All runs", "run", "reason", "failures")
+        st.subheader(f"Run {run.id}", anchor=False)
+    _show_ledger(run, totals)
+    if totals.passed_over:
+        passed_over = context.store.runs.passed_over(run.id)
+        kinds = ", ".join(f"{escape_md(kind)} {count:,}" for kind, count in passed_over.items())
+        st.caption(f"Files passed over, by kind: {kinds}.")
+    if run.status in ("failed", "cancelled"):
+        # The error may name folders of the server, so only admins see it.
+        error = f": {run.error.removesuffix('.')}" if context.may(Role.ADMIN) and run.error else ""
+        st.warning(
+            f"The run {'failed' + escape_md(error) if run.status == 'failed' else 'was cancelled'}. Committed inputs "
+            f"remain; continue with `vestigo runs resume {run.id} --store STORE`.",
+            icon=":material/error:",
+        )
+    show_process(context, run.id, running="The inputs are retried.", failed="The retry", is_run=True)
+    counts = context.store.runs.failure_counts(run.id)
+    if counts:
+        _show_quarantined(context, run, counts)
+    else:
+        st.caption("No input is quarantined so far." if totals.pending else "No input is quarantined.")
+
+
+def _show_ledger(run: Run, totals: RunTotals) -> None:
+    row = _run_row(run, totals)
+    parts = [row["Kind"], row["Status"], f"started {row['Started (UTC)']} UTC"]
+    if run.finished is not None:
+        parts.append(f"ended {format_utc(run.finished)} UTC")
+    parts.append(f"{row['Time']} of work")
+    if row["Inputs/s"] is not None:
+        parts.append(f"{row['Inputs/s']:.1f} inputs/s")
+    st.caption(" · ".join([*parts, f"model {run.model[:12]}"]))
+    names = ("inputs", "done", "empty", "quarantined", "passed_over", "pending", "frame_failures")
+    outputs = ("regions",) if totals.regions else ("crops", "tracklets")
+    titles = {"regions": "Label maps", "frame_failures": "Failed frames", "passed_over": "Passed over"}
+    with st.container(horizontal=True):
+        for name in (*names, *outputs):
+            st.metric(titles.get(name, name.capitalize()), f"{getattr(totals, name):,}")
+
+
+def _show_quarantined(context: PageContext, run: Run, counts: Sequence[FailureCount]) -> None:
+    st.subheader("Quarantined inputs", anchor=False)
+    left, right = st.columns([2, 5])
+    with left:
+        rows = [(count.reason, count.inputs, count.frames) for count in counts]
+        frame = pd.DataFrame(rows, columns=["Reason", "Inputs", "Frames"])
+        show_table(context, frame, name="reasons", title=f"Reasons of run {run.id}")
+    with right:
+        reasons = [ANY, *(count.reason for count in counts)]
+        choice = choose_one("Reason", reasons, "reason", key="archive-reason", clear=("failures",), width=320)
+        reason = None if choice == ANY else choice
+        selected = [count for count in counts if reason in (None, count.reason)]
+        total = sum(count.inputs + count.frames for count in selected)
+        page = choose_page(total, FAILURES_PAGE, name="failures", what="failures")
+        failures = list(context.store.runs.failures(run.id, FAILURES_PAGE, offset=page * FAILURES_PAGE, reason=reason))
+        frame = pd.DataFrame(
+            {
+                "Input": [failure.input for failure in failures],
+                "Frame": ["–" if failure.frame is None else str(failure.frame) for failure in failures],
+                "Reason": [failure.reason for failure in failures],
+                "Detail": [failure.detail for failure in failures],
+            }
+        )
+        columns = {"Detail": st.column_config.TextColumn(width="large")}
+        is_admin = context.may(Role.ADMIN)
+        selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": "multi-row"} if is_admin else {}
+        title = f"Quarantined inputs of run {run.id}"
+        event = show_table(context, frame, name="failures", title=title, columns=columns, **selection)
+        if is_admin:
+            chosen = [failures[row] for row in event.selection.rows if row < len(failures)]
+            _offer_retry(context, run, sum(count.inputs for count in selected), reason, chosen)
+
+
+def _offer_retry(
+    context: PageContext, run: Run, inputs: int, reason: str | None, selected: Sequence[InputFailure]
+) -> None:
+    """Offer to retry the inputs selected in the table, else all of the reason."""
+    names = list(dict.fromkeys(failure.input for failure in selected if failure.frame is None))
+    is_busy = context.store.runs.is_driven(run.id) or shared_processes().is_running(run.id)
+    count = len(names) or inputs
+    with st.container(horizontal=True, vertical_alignment="center"):
+        # A callback runs before the page, so that no other input can interrupt it.
+        st.button(
+            f"Retry {count_text(count, 'selected input' if names else 'input')}",
+            icon=":material/replay:",
+            disabled=is_busy or not count,
+            key="archive-retry",
+            on_click=_retry,
+            args=(context, run.id, names, None if names else reason),
+        )
+        if not count:
+            st.caption("Single frames are retried with their video.")
+        elif is_busy:
+            st.caption("Another process drives this run. Wait until it ends.")
+        else:
+            st.caption("A file with new content is another input: index its source again with `vestigo index`.")
+
+
+def _retry(context: PageContext, run: str, inputs: Sequence[str], reason: str | None) -> None:
+    with report_errors():
+        start_retry(context, run, inputs, reason)
+        st.session_state[f"{RUNNING}{run}"] = True
+
+
+def start_retry(context: PageContext, run: str, inputs: Sequence[str] = (), reason: str | None = None) -> None:
+    """Start to retry `inputs` of a run, or all, or those of one `reason`; the command writes an audit entry.
+
+    Raises UsageError if the user is not an admin, or the run is driven or retried already.
+    """
+    context.require(Role.ADMIN, "A retry")
+    if context.store.runs.is_driven(run):
+        raise UsageError(f"Run {run} is active. Wait until it ends, or stop it with `vestigo runs cancel {run}`.")
+    if shared_processes().is_running(run):
+        raise UsageError(f"Run {run} is retried already.")
+    values = {"store": context.store.ref, "by": context.user.name, "case": context.case}
+    values |= {"authority": context.authority, "reason": reason}
+    # Values follow `=` or `--`, so that none is read as an option.
+    options = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    start_process(context, run, ["runs", "retry", *options, "--", run, *inputs])

@@ -18,7 +18,7 @@ from vestigo.review.estimates.precision import (
     estimate_attributes,
     period_names,
 )
-from vestigo.review.estimates.review_sample import ReviewSample, read_review_sample
+from vestigo.review.estimates.review_sample import ReadCrops, ReviewSample, read_review_sample
 from vestigo.review.estimates.shares import ShareEstimate
 from vestigo.review.estimates.threshold_curve import CurvePoint, threshold_curve
 from vestigo_models.errors import UsageError
@@ -32,22 +32,22 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedSample:
-    """Annotated crops of the selected model and camera; `sample` is None without any, for `reason`."""
+    """Annotated crops of the selected model and camera."""
 
     key: Key
-    sample: ReviewSample | None
-    reason: str = ""
+    sample: ReviewSample
 
 
-def load_sample(context: PageContext, selection: AttributesSelection) -> SelectedSample:
-    """Return the annotated crops of the selected model on the selected camera."""
+def load_sample(context: PageContext, selection: AttributesSelection) -> tuple[SelectedSample | None, str]:
+    """Return the annotated crops of the selected model on the selected camera, or None and why there are none."""
     key = selection.model.digest, context.index.snapshot, context.store.annotations.version()
     sample, reason = _read_sample(*key)
-    if not selection.camera or sample is None:
-        return SelectedSample(key=key, sample=sample, reason=reason)
-    rows = sample.reviewed.camera == selection.camera
-    part = replace(sample, reviewed=sample.reviewed[rows], crops=sample.crops[rows])
-    return SelectedSample(key=(*key, selection.camera), sample=part)
+    if sample is None:
+        return None, reason
+    if selection.camera:
+        rows = sample.reviewed.camera == selection.camera
+        sample = replace(sample, reviewed=sample.reviewed[rows], crops=sample.crops[rows])
+    return SelectedSample(key=(*key, selection.camera), sample=sample), ""
 
 
 @st.cache_resource(max_entries=CACHED_SAMPLES, show_spinner="Reading annotations")
@@ -60,30 +60,23 @@ def _read_sample(model: str, snapshot: str, annotations: str) -> tuple[ReviewSam
         return None, str(error)
 
 
-class PredictionReader:
-    """Reads the predictions of annotated crops, each crop once: a new annotation then needs few reads."""
+@st.cache_resource(max_entries=CACHED_SAMPLES, show_spinner=False)
+def _prediction_reader(model: str, snapshot: str) -> ReadCrops:
+    """Return a reader that reads the predictions of each crop once: a new annotation then needs few reads."""
+    lock = threading.Lock()
+    known: set[str] = set()
+    batches: list[pa.RecordBatch] = []
 
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._lock = threading.Lock()
-        self._known: set[str] = set()
-        self._rows: list[pa.RecordBatch] = []
-
-    def __call__(self, ids: Collection[str], columns: Sequence[str]) -> list[pa.RecordBatch]:
-        """Return rows of crops as `store.crops.select` does; `columns` must be the same each time."""
-        with self._lock:
-            missing = set(ids) - self._known
-            if missing:
-                self._rows += shared_store().crops.select(missing, columns, model=self._model)
-                self._known |= missing
-            rows = list(self._rows)
+    def read(ids: Collection[str], columns: Sequence[str]) -> list[pa.RecordBatch]:
+        with lock:
+            if missing := set(ids) - known:
+                batches.extend(shared_store().crops.select(missing, columns, model=model))
+                known.update(missing)
+            rows = list(batches)
         selected = pa.array(sorted(ids), pa.string())
         return [batch.filter(pc.is_in(batch.column("crop_id"), selected)) for batch in rows]
 
-
-@st.cache_resource(max_entries=CACHED_SAMPLES, show_spinner=False)
-def _prediction_reader(model: str, snapshot: str) -> PredictionReader:
-    return PredictionReader(model)
+    return read
 
 
 @st.cache_data(max_entries=CACHED_ESTIMATES, show_spinner=False)

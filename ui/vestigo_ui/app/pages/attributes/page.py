@@ -2,13 +2,13 @@
 
 import streamlit as st
 
+from vestigo.review.estimates.review_sample import ReviewSample
 from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.pages.attributes.confusion import show_confusion
+from vestigo_ui.app.pages.attributes import detail
 from vestigo_ui.app.pages.attributes.estimates import SelectedSample, load_sample
 from vestigo_ui.app.pages.attributes.overview import show_overview
-from vestigo_ui.app.pages.attributes.precision import choose_threshold, load_coverage, show_curve, show_split
 from vestigo_ui.app.pages.attributes.selection import AttributesSelection, cell_classes, choose_attribute
 from vestigo_ui.app.pages.attributes.sheet import show_archive, show_cell, show_distribution
 from vestigo_ui.app.text import escape_md
@@ -22,20 +22,24 @@ def show(context: PageContext) -> None:
         return
     selection = choose_attribute(context, models)
     # The browse index answers at once; reading the annotations of a large archive can take a moment.
-    above, detail, below = st.container(), st.container(), st.container()
+    above, middle, below = st.container(), st.container(), st.container()
     cell = url_state.one_of("cell", cell_classes(selection.attribute), "")
     if not cell:
         with below:
             show_archive(context, selection)
     with above:
-        sample = load_sample(context, selection)
-        _show_basis(sample, selection)
+        sample, reason = load_sample(context, selection)
+        if sample is None:
+            reason = escape_md(reason[:1].upper() + reason[1:], keep_code=True)
+            st.info(f"{reason}.", icon=":material/rate_review:")
+        else:
+            st.caption(_describe_basis(sample.sample, selection))
         show_overview(context, selection, sample)
-    with detail:
+    with middle:
         _show_detail(context, selection, sample, cell)
     if cell:
         with below:
-            if sample.sample is None:
+            if sample is None:
                 show_archive(context, selection)
             else:
                 show_cell(context, selection, sample.sample, cell)
@@ -54,13 +58,8 @@ def _find_models(context: PageContext) -> list[Model]:
     return models
 
 
-def _show_basis(sample: SelectedSample, selection: AttributesSelection) -> None:
-    """Show what the estimates are made from."""
-    crops = sample.sample
-    if crops is None:
-        reason = escape_md(sample.reason[:1].upper() + sample.reason[1:], keep_code=True)
-        st.info(f"{reason}.", icon=":material/rate_review:")
-        return
+def _describe_basis(crops: ReviewSample, selection: AttributesSelection) -> str:
+    """Return what the estimates are made from."""
     error = crops.reviewed.error
     tasks = len(set(crops.reviewed.task.tolist()))
     where = f" on {escape_md(selection.camera)}" if selection.camera else ""
@@ -75,25 +74,28 @@ def _show_basis(sample: SelectedSample, selection: AttributesSelection) -> None:
         parts.append(f"omitted: {crops.missing:,} tasks without a crop of this model")
     if selection.confidence:
         parts.append(f"omitted: predictions with a confidence below {selection.confidence:.0%}")
-    st.caption(" · ".join(parts) + ".")
+    return " · ".join(parts) + "."
 
 
-def _show_detail(context: PageContext, selection: AttributesSelection, sample: SelectedSample, cell: str) -> None:
+def _show_detail(
+    context: PageContext, selection: AttributesSelection, sample: SelectedSample | None, cell: str
+) -> None:
     title = escape_md(selection.attribute.title.capitalize())
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown(f"**{title}: precision and coverage**")
-        coverage = load_coverage(context, selection)
-        choose_threshold(coverage, selection)
-        show_curve(context, selection, sample, coverage)
-    if sample.sample is not None:
+        coverage = detail.load_coverage(context, selection)
+        detail.choose_threshold(coverage, selection)
+        if sample is not None:
+            detail.show_curve(context, selection, sample, coverage)
+    if sample is not None:
         with right:
             st.markdown(f"**{title}: predictions and labels**")
-            show_confusion(context, selection, sample, cell)
+            detail.show_confusion(context, selection, sample, cell)
         left, right = st.columns(2, gap="medium")
         with left:
             st.markdown(f"**{title}: by camera or over time**")
-            show_split(context, selection, sample)
+            detail.show_split(context, selection, sample)
     with right:
         st.markdown(f"**{title}: predictions in the archive**")
         show_distribution(context, selection)

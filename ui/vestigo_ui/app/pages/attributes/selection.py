@@ -22,15 +22,9 @@ DIGEST_DIGITS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class AttributesSelection:
-    """What the page shows.
+    """What the page shows: a model with its schema, a camera or `ALL_CAMERAS`, an attribute and a value or `ANY_VALUE`.
 
-    Attributes:
-        model: The model whose predictions are evaluated.
-        schema: Its attribute schema.
-        camera: Name of a camera, or `ALL_CAMERAS`.
-        attribute: The attribute that is shown in detail.
-        value: One of its values, or `ANY_VALUE`.
-        confidence: Least confidence of predictions, in [0, 1].
+    `confidence` is the least confidence of predictions, in [0, 1].
     """
 
     model: Model
@@ -78,11 +72,6 @@ def choose_attribute(context: PageContext, models: Sequence[Model]) -> Attribute
 def restart_sheet(**values: str | int | float | None) -> None:
     """Write parameters to the address, go to the first page of the contact sheet and close the open crop."""
     url_state.put(**(dict.fromkeys(("page", "crop")) | values))
-
-
-def index_state(context: PageContext) -> tuple[str, int]:
-    """Return the state of the browse index: cached values that depend on it are computed again when it changes."""
-    return context.index.snapshot, context.index.pending()
 
 
 def cell_classes(attribute: Attribute) -> dict[str, tuple[int, int]]:

@@ -16,13 +16,12 @@ from vestigo.sightings.records import SightingFilter
 from vestigo_models.arrays import Int64Array
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.choice import choose_one
-from vestigo_ui.app.components.contact_sheet import Tile, Tone, contact_sheet
-from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.choice import choose_page, choose_segment
+from vestigo_ui.app.components.contact_sheet import Tile, Tone, contact_sheet, open_as
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import load_crops, load_facts
-from vestigo_ui.app.pages.attributes.selection import AttributesSelection, cell_classes, index_state, restart_sheet
+from vestigo_ui.app.pages.attributes.selection import AttributesSelection, cell_classes, restart_sheet
 from vestigo_ui.app.text import count_text, escape_md, format_moment
 
 PAGE = 48
@@ -56,14 +55,13 @@ def show_cell(context: PageContext, selection: AttributesSelection, sample: Revi
     context.audit_once("view", what="reviewed crops", attribute=name, cell=cell, page=page + 1, shown=ids)
     confidences = sample.reviewed.confidence[shown, sample.reviewed.schema.index(name)]
     tone: Tone = "unsure" if label == UNDECIDABLE else "right" if label == predicted else "wrong"
-    facts = {row["crop_id"]: row for row in load_facts(context, ids, model=selection.model.digest)}
-    lines = {
-        crop: (f"{share:.0%}", format_moment(facts[crop]["time"], facts[crop]["offset_s"], zone=False))
-        for crop, share in zip(ids, confidences, strict=True)
+    facts = load_facts(context, ids, model=selection.model.digest)
+    texts = {
+        row["crop_id"]: (row["camera"], f"{share:.0%}", format_moment(row["time"], row["offset_s"], zone=False))
+        for row, share in zip(facts, confidences, strict=True)
     }
-    titles = dict(zip(ids, sample.reviewed.camera[shown].tolist(), strict=True))
     _show_open_crop(context, selection, sample)
-    _show_sheet(context, selection, titles, lines, mark=label_text, tone=tone)
+    _show_sheet(context, selection, texts, mark=label_text, tone=tone)
 
 
 def show_archive(context: PageContext, selection: AttributesSelection) -> None:
@@ -72,9 +70,7 @@ def show_archive(context: PageContext, selection: AttributesSelection) -> None:
     count = counts[selection.value] if selection.value else sum(counts.values())
     st.subheader("In the archive", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        first = choose_one(
-            "Order", ORDERS, "first", clear=("page", "crop"), widget=st.segmented_control, label_visibility="collapsed"
-        )
+        first = choose_segment("Order", ORDERS, "first", clear=("page", "crop"), label_visibility="collapsed")
         suffix = f" predicted as {escape_md(selection.value)}" if selection.value else ""
         st.caption(f"{count_text(count, 'sighting')}{suffix}", width="content")
     page = choose_page(count, PAGE)
@@ -92,15 +88,16 @@ def show_archive(context: PageContext, selection: AttributesSelection) -> None:
         return
     ids = [sighting.crop for sighting in sightings]
     context.audit_once("view", what="sightings", attribute=name, value=value, first=first, page=page + 1, shown=ids)
-    lines = {
+    texts = {
         sighting.crop: (
+            sighting.camera,
             f"{sighting.attributes[name]}, {sighting.confidences[name]:.0%}",
             format_moment(sighting.time, sighting.offset_s, zone=False),
         )
         for sighting in sightings
     }
     _show_open_crop(context, selection, None)
-    _show_sheet(context, selection, {sighting.crop: sighting.camera for sighting in sightings}, lines)
+    _show_sheet(context, selection, texts)
 
 
 def show_distribution(context: PageContext, selection: AttributesSelection) -> None:
@@ -137,8 +134,8 @@ def distribution_figure(counts: Mapping[str, int]) -> go.Figure:
 
 
 def _count_values(context: PageContext, selection: AttributesSelection) -> dict[str, int]:
-    state = index_state(context)
-    return _attribute_counts(selection.model.digest, state, selection.cameras, context)[selection.attribute.name]
+    digest, state = selection.model.digest, context.index_state
+    return _attribute_counts(digest, state, selection.cameras, context)[selection.attribute.name]
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -151,27 +148,19 @@ def _attribute_counts(
 def _show_sheet(
     context: PageContext,
     selection: AttributesSelection,
-    titles: Mapping[str, str],
-    lines: Mapping[str, tuple[str, ...]],
+    texts: Mapping[str, tuple[str, ...]],
     *,
     mark: str = "",
     tone: Tone = "",
 ) -> None:
-    images = load_crops(context, list(titles), model=selection.model.digest)
+    """Show crops by id with their title and lines; a click opens one."""
+    images = load_crops(context, list(texts), model=selection.model.digest)
     opened = url_state.text("crop")
     tiles = [
-        Tile(
-            crop=crop, image=images[crop], title=title, lines=lines[crop], mark=mark, tone=tone, selected=crop == opened
-        )
-        for crop, title in titles.items()
+        Tile(crop=crop, image=images[crop], title=title, lines=(*lines,), mark=mark, tone=tone, selected=crop == opened)
+        for crop, (title, *lines) in texts.items()
     ]
-    contact_sheet(
-        tiles,
-        key="attributes-sheet",
-        label="Crops",
-        width=WIDTH,
-        on_action=lambda action: url_state.put(crop=action.crop),
-    )
+    contact_sheet(tiles, key="attributes-sheet", label="Crops", width=WIDTH, on_action=open_as("crop"))
 
 
 def _show_open_crop(context: PageContext, selection: AttributesSelection, sample: ReviewSample | None) -> None:

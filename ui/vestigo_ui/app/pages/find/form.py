@@ -28,12 +28,7 @@ UPLOADS = "find-uploads"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Upload:
-    """A view of the person that is not in the store.
-
-    Attributes:
-        data: Bytes of the uploaded file, or PNG of the part that was cut from it.
-        image: The same as RGB pixels.
-    """
+    """A view of the person that is not in the store: its RGB pixels, and the bytes of its file or of a PNG."""
 
     data: bytes
     image: NDArray[np.uint8]

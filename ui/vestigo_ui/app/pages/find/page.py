@@ -15,29 +15,20 @@ from streamlit.delta_generator import DeltaGenerator
 from vestigo.retrieval.gallery import without_time_note
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import Hit, SearchResult
-from vestigo.store.audit.records import Verdict, shown_crops
+from vestigo.store.audit.records import shown_crops
 from vestigo_models.errors import StoreError
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.choice import choose_one
+from vestigo_ui.app.components.choice import choose_segment
 from vestigo_ui.app.components.result.bar import LOOK
 from vestigo_ui.app.components.result.dialog import AnsweredQuery, open_dialog
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import hide_upload
+from vestigo_ui.app.pages.find import results
 from vestigo_ui.app.pages.find.form import CROP, SearchForm, add_crops, session_uploads, verdict_key
-from vestigo_ui.app.pages.find.picker import show_picker
-from vestigo_ui.app.pages.find.query import load_views, show_query
-from vestigo_ui.app.pages.find.results import (
-    GROUPINGS,
-    VERDICT_FILTERS,
-    filter_by_verdict,
-    show_result_downloads,
-    show_results,
-    verdict_value,
-)
 from vestigo_ui.app.pages.find.search import cached_search, forget_result, make_query
 from vestigo_ui.app.pages.find.settings import show_settings
-from vestigo_ui.app.pages.find.timeline import show_timeline
 from vestigo_ui.app.pages.find.upload import show_upload
+from vestigo_ui.app.pages.find.views import load_views, show_picker, show_query
 from vestigo_ui.app.text import count_text, escape_md
 from vestigo_ui.web.auth.users import Role
 
@@ -59,7 +50,7 @@ def show(context: PageContext) -> None:
         return
     model = context.model()
     views = load_views(context, model)
-    form = SearchForm(model=model.digest, crops=views.crops, uploads=tuple(session_uploads()))
+    form = SearchForm(model=model.digest, crops=tuple(views), uploads=tuple(session_uploads()))
     row = st.container(horizontal=True, gap="medium")
     with row.container(width=QUERY_WIDTH):
         show_query(context, model, views)
@@ -70,16 +61,8 @@ def show(context: PageContext) -> None:
             st.caption(f"{FILTER_UNUSED} {note}" if form.where else note)
         # Without a query there are no results.
         offered = {pane: title for pane, title in PANES.items() if form.has_query or pane != "results"}
-        pane = choose_one(
-            "Show",
-            offered,
-            "pane",
-            key="find-pane",
-            clear=("look",),
-            widget=st.segmented_control,
-            required=True,
-            label_visibility="collapsed",
-        )
+        options: dict[str, Any] = {"clear": ("look",), "label_visibility": "collapsed"}
+        pane = choose_segment("Show", offered, "pane", key="find-pane", **options)
         head = st.container()
     if pane == "archive":
         show_picker(context, model, form)
@@ -94,7 +77,8 @@ def _show_search(context: PageContext, form: SearchForm, head: DeltaGenerator) -
     uploads = session_uploads()
     key = verdict_key(form, uploads)
     verdicts = context.store.verdicts.current(key, context.case)
-    form = replace(form, kept=tuple(crop for crop in form.crops if verdict_value(crop, verdicts) == "confirmed"))
+    confirmed = [crop for crop in verdicts if results.verdict_value(crop, verdicts) == "confirmed"]
+    form = replace(form, kept=tuple(crop for crop in form.crops if crop in confirmed))
     query = make_query(form, uploads)
     with head:
         cached, is_outdated = cached_search(context, form, query)
@@ -107,16 +91,15 @@ def _show_search(context: PageContext, form: SearchForm, head: DeltaGenerator) -
         return
     with head:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            segments: dict[str, Any] = {"widget": st.segmented_control, "required": True}
-            grouping = choose_one("Group by", GROUPINGS, "group", key="find-group", **segments)
-            verdict_filter = choose_one("Verdicts", VERDICT_FILTERS, "show", key="find-show", **segments)
-        _offer_confirmed(context, form, verdicts, key)
-    hits = filter_by_verdict(result.hits, verdicts, verdict_filter)
+            grouping = choose_segment("Group by", results.GROUPINGS, "group", key="find-group")
+            verdict_filter = choose_segment("Verdicts", results.VERDICT_FILTERS, "show", key="find-show")
+        _offer_confirmed(context, [crop for crop in confirmed if crop not in form.crops], key)
+    hits = results.filter_by_verdict(result.hits, verdicts, verdict_filter)
     if not hits:
-        st.info(f"None of the {len(result.hits):,} results is {VERDICT_FILTERS[verdict_filter].lower()}.")
+        st.info(f"None of the {len(result.hits):,} results is {results.VERDICT_FILTERS[verdict_filter].lower()}.")
         return
     try:
-        show_results(context, result, hits, verdicts, key=key, grouping=grouping)
+        results.show_results(context, result, hits, verdicts, key=key, grouping=grouping)
     except StoreError:
         if not is_outdated:
             raise
@@ -124,8 +107,8 @@ def _show_search(context: PageContext, form: SearchForm, head: DeltaGenerator) -
         forget_result()
         st.rerun()
     st.subheader("Timeline", anchor=False)
-    show_timeline(hits, verdicts)
-    show_result_downloads(context, form, result, hits, verdicts)
+    results.show_timeline(hits, verdicts)
+    results.show_result_downloads(context, form, result, hits, verdicts)
     _show_open_result(context, form, query, hits, key)
 
 
@@ -142,9 +125,8 @@ def _show_summary(result: SearchResult, is_outdated: bool) -> None:
             st.button("Search again", key="find-again", on_click=forget_result, icon=":material/refresh:")
 
 
-def _offer_confirmed(context: PageContext, form: SearchForm, verdicts: dict[str, Verdict], key: str) -> None:
+def _offer_confirmed(context: PageContext, confirmed: Sequence[str], key: str) -> None:
     """Offer reviewers to add confirmed results to the query."""
-    confirmed = [crop for crop in verdicts if verdict_value(crop, verdicts) == "confirmed" and crop not in form.crops]
     if confirmed and context.may(Role.REVIEWER):
         st.button(
             f"Add {len(confirmed):,} confirmed to the query",

@@ -1,11 +1,13 @@
-"""Results of page Find: a contact sheet of ranked crops, in groups, with verdicts and downloads."""
+"""Results of page Find: a contact sheet of ranked crops, in groups, with verdicts, a timeline and downloads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from vestigo.reports.search import describe_attributes, search_page
@@ -14,9 +16,10 @@ from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_ui.app import url_state
+from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.actions import UserAction
+from vestigo_ui.app.components.choice import choose_page
 from vestigo_ui.app.components.contact_sheet import Action, Tile, contact_sheet
-from vestigo_ui.app.components.paging import choose_page
 from vestigo_ui.app.components.result.verdict import MARKS, record_verdict
 from vestigo_ui.app.components.tables import show_downloads
 from vestigo_ui.app.context import PageContext
@@ -34,6 +37,11 @@ SELF_EXPLAINING = ("gender", "age")
 """Attributes whose values are understood without their name."""
 GROUPINGS = {"none": "None", "tracklet": "Tracklet", "camera": "Camera", "hour": "Hour"}
 VERDICT_FILTERS = {"all": "All", "undecided": "Without verdict", "confirmed": "Confirmed"}
+NO_VERDICT = "No verdict"
+MARKERS = {"confirmed": ("square", "#009e73"), "rejected": ("x", "#d55e00"), "not sure": ("diamond", "#cc79a7")}
+"""Symbol and colour of a verdict; results without one are circles in the colour of their distance."""
+LANE, MARGIN = 26, 120
+"""Height in pixels of a lane and of everything else."""
 SEARCH_ACTIONS = (
     Action(name="search", label="Search with this crop alone", sign="⌕", key="s"),
     Action(name="add", label="Add to the query", sign="+", key="a"),
@@ -123,15 +131,9 @@ def show_results(
     key: str,
     grouping: str,
 ) -> None:
-    """Show a page of hits and handle the user's input on them.
+    """Show a page of the `hits` of a result, in groups (a key of `GROUPINGS`), and handle the user's input on them.
 
-    Args:
-        context: Context of the page.
-        result: The result that the hits are from.
-        hits: The hits to show.
-        verdicts: Verdicts by crop.
-        key: Key of the query's verdicts.
-        grouping: A key of `GROUPINGS`.
+    `verdicts` are by crop; `key` is that of the query's verdicts.
     """
     ordered = [(group, hit) for group in group_hits(hits, grouping) for hit in group.hits]
     page = choose_page(len(ordered), PAGE)
@@ -195,18 +197,68 @@ def _tile(hit: Hit, image: Image, result: SearchResult, verdicts: Mapping[str, V
     )
 
 
+def show_timeline(hits: Sequence[Hit], verdicts: Mapping[str, Verdict]) -> None:
+    """Show the results in time; a click on a mark opens its result."""
+    timed = [hit for hit in hits if hit.time is not None]
+    offset = [hit for hit in hits if hit.time is None and hit.offset_s is not None]
+    for name, part, axis in (("time", timed, "Time (UTC)"), ("offset", offset, "Seconds into the video")):
+        if part:
+            alt = f"Timeline of {len(part)} results on {len({hit.camera for hit in part})} cameras"
+            crop = charts.clicked_point(timeline_figure(part, verdicts, axis), key=f"find-timeline-{name}", alt=alt)
+            if crop is not None:
+                url_state.put(look=crop)
+                st.rerun()
+    unknown = len(hits) - len(timed) - len(offset)
+    if unknown:
+        st.caption(f"{unknown:,} of the results have no time and are not in the timeline.")
+
+
+def timeline_figure(hits: Sequence[Hit], verdicts: Mapping[str, Verdict], axis: str) -> go.Figure:
+    """Return the figure: time along the axis, cameras upwards with that of the nearest hit on top."""
+    cameras = list(dict.fromkeys(hit.camera for hit in hits))
+    figure = charts.new_figure(x=axis, y="Camera", height=MARGIN + LANE * max(2, len(cameras)))
+    for verdict in (None, *MARKERS):
+        part = [hit for hit in hits if verdict_value(hit.crop, verdicts) == verdict]
+        if part:
+            figure.add_scatter(**_trace(part, verdict))
+    figure.update_layout(showlegend=len(figure.data) > 1)
+    figure.update_yaxes(categoryorder="array", categoryarray=cameras[::-1], type="category")
+    figure.update_layout(clickmode="event+select", dragmode="zoom", hovermode="closest")
+    return figure
+
+
+def _trace(hits: Sequence[Hit], verdict: str | None) -> dict[str, Any]:
+    marker: dict[str, Any] = {"size": 11, "line": {"width": 1, "color": "rgba(128,128,128,0.9)"}}
+    if verdict is None:
+        marker |= {
+            "symbol": "circle",
+            "color": [hit.distance for hit in hits],
+            "colorscale": charts.SCALE,
+            "showscale": True,
+            "colorbar": {"title": {"text": "Distance"}, "thickness": 10, "nticks": 3},
+        }
+    else:
+        symbol, colour = MARKERS[verdict]
+        marker |= {"symbol": symbol, "color": colour}
+    return {
+        "x": [hit.time if hit.time is not None else hit.offset_s for hit in hits],
+        "y": [hit.camera for hit in hits],
+        "mode": "markers",
+        "name": NO_VERDICT if verdict is None else MARKS[verdict][0],
+        "marker": marker,
+        "customdata": [[hit.crop] for hit in hits],
+        "text": [f"{hit.rank} · {hit.distance:.3f}<br>{format_moment(hit.time, hit.offset_s)}" for hit in hits],
+        "hovertemplate": "%{text}<extra>%{y}</extra>",
+    }
+
+
 def show_result_downloads(
     context: PageContext, form: SearchForm, result: SearchResult, hits: Sequence[Hit], verdicts: Mapping[str, Verdict]
 ) -> None:
     """Offer hits as CSV, Parquet and an HTML page with their crops."""
     uploads = [session_uploads()[digest].image for digest in form.uploads]
-    show_downloads(
-        context,
-        result_table(hits, verdicts),
-        name="results",
-        title="Results",
-        page=lambda: result_page(context, form, result, hits, uploads),
-    )
+    page = partial(result_page, context, form, result, hits, uploads)
+    show_downloads(context, result_table(hits, verdicts), name="results", title="Results", page=page)
 
 
 def result_table(hits: Sequence[Hit], verdicts: Mapping[str, Verdict]) -> pd.DataFrame:

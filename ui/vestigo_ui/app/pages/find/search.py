@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import streamlit as st
 
@@ -74,18 +75,10 @@ def forget_result() -> None:
 def run_search(context: PageContext, form: SearchForm, query: Query, progress: OpenProgress) -> SearchResult:
     """Search the store; raises as `vestigo.retrieval.run.search` and `search_where`."""
     archive = IndexedArchive(context.store, context.index)
+    options: dict[str, Any] = {"top": form.top, "progress": progress}
     if form.has_views:
-        return search_query(
-            archive,
-            query,
-            top=form.top,
-            scope=form.scope,
-            filter_config=form.filter,
-            rerank=form.rerank,
-            progress=progress,
-        )
-    scope = replace(form.scope, where="")
-    return search_conditions(archive, form.where, model=form.model, top=form.top, scope=scope, progress=progress)
+        return search_query(archive, query, scope=form.scope, filter_config=form.filter, rerank=form.rerank, **options)
+    return search_conditions(archive, form.where, model=form.model, scope=replace(form.scope, where=""), **options)
 
 
 def count_crops(context: PageContext, form: SearchForm, snapshot: str) -> int:

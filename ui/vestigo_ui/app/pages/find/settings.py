@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import streamlit as st
 
@@ -44,18 +45,10 @@ def show_settings(context: PageContext, model: Model, form: SearchForm) -> tuple
         since, until = choose_time("since", "until")
         where = choose_attributes(schema, "where", "Attributes") if schema is not None else ""
         config = _choose_filter() if schema is not None else FilterConfig()
-        rerank = st.toggle(
-            "Re-rank",
-            key="rerank",
-            bind="query-params",
-            on_change=show_first_page,
-            disabled=config.filter == "soft",
-            help="Re-ranks the nearest 200 crops by the neighbours that they share.",
-        )
+        help_text = "Re-ranks the nearest 200 crops by the neighbours that they share."
+        rerank = st.toggle("Re-rank", key="rerank", disabled=config.filter == "soft", help=help_text, **_BOUND)
         url_state.one_of("top", map(str, TOPS), str(TOPS[2]), kind="number of results")
-        top = st.selectbox(
-            "Results", TOPS, index=2, key="top", bind="query-params", on_change=show_first_page, width=96
-        )
+        top = st.selectbox("Results", TOPS, index=2, key="top", width=96, **_BOUND)
     scope = Scope(cameras=cameras, since=since, until=until, where=where)
     rerank = rerank and config.filter != "soft"
     form = replace(form, scope=scope, filter=config, rerank=rerank, top=top or TOPS[2])
@@ -136,6 +129,10 @@ def show_first_page() -> None:
     url_state.put(**dict.fromkeys(_PAGES))
 
 
+_BOUND: dict[str, Any] = {"bind": "query-params", "on_change": show_first_page}
+"""Arguments of widgets that the address holds."""
+
+
 def _put_time(name: str, key: str) -> None:
     time: datetime | None = st.session_state[key]
     url_state.put(**{name: None if time is None else time.isoformat()})
@@ -155,22 +152,12 @@ def _choose_filter() -> FilterConfig:
     url_state.check_number("lost", *MISS_RATES)
     url_state.check_number("sure", *CONFIDENCES)
     if mode == "auto":
-        miss_rate = st.number_input(
-            "Miss rate (%)",
-            *MISS_RATES,
-            1.0,
-            0.1,
-            key="lost",
-            bind="query-params",
-            on_change=show_first_page,
-            width=130,
-            help="Largest share of true matches that the filter may discard.",
-        )
+        help_text = "Largest share of true matches that the filter may discard."
+        limits = (*MISS_RATES, 1.0, 0.1)
+        miss_rate = st.number_input("Miss rate (%)", *limits, key="lost", width=130, help=help_text, **_BOUND)
         return FilterConfig(filter="auto", max_lost=miss_rate / 100)
     if mode == "threshold":
-        threshold = st.number_input(
-            "Confidence", *CONFIDENCES, 0.9, 0.01, key="sure", bind="query-params", on_change=show_first_page, width=110
-        )
+        threshold = st.number_input("Confidence", *CONFIDENCES, 0.9, 0.01, key="sure", width=110, **_BOUND)
         return FilterConfig(filter=f"{threshold:g}")
     return FilterConfig(filter=mode)
 

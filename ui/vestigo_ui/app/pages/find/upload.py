@@ -3,7 +3,6 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import cv2
@@ -18,6 +17,7 @@ from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.images import IMAGE_SUFFIXES, decode_image, encode_jpeg
 from vestigo_models.isolation import call
 from vestigo_ui.app.components import charts
+from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import Image, hide_upload, hide_upload_frame
@@ -33,19 +33,6 @@ GRID = 24
 """Invisible points along each side of a frame: Plotly reports a box only around points."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class UploadedFrame:
-    """An uploaded image, and the boxes of the people that were detected in it."""
-
-    image: Image
-    people: tuple[Box, ...] = ()
-
-    @property
-    def is_crop(self) -> bool:
-        """Whether the image is taken for a crop of one person."""
-        return is_crop_size(*self.image.shape[:2])
-
-
 def show_upload(context: PageContext) -> None:
     """Show the upload of an image; a chosen person is added to the query."""
     file = st.file_uploader("A person, or a frame with people", type=list(FILE_TYPES), key="find-file")
@@ -54,22 +41,24 @@ def show_upload(context: PageContext) -> None:
         return
     data = file.getvalue()
     try:
-        frame = detect_people(data)
+        image, people = detect_people(data)
     except BadInput as error:
         st.error(f"{escape_md(error.detail)}. Upload another image.", icon=":material/error:")
         return
     left, right = st.columns([3, 2])
     with left:
         st.caption("Draw a box around a person.")
-        shown = hide_upload_frame(context, frame.image, [(box.x, box.y, box.w, box.h) for box in frame.people])
-        figure = drawing_canvas(shown, frame.people)
+        shown = hide_upload_frame(context, image, [(box.x, box.y, box.w, box.h) for box in people or ()])
+        figure = drawing_canvas(shown, people or ())
         event = charts.show_figure(figure, key=f"find-box-{file.file_id}", alt="The uploaded image", modes=["box"])
-        height, width = frame.image.shape[:2]
+        height, width = image.shape[:2]
         box = drawn_box(event.selection.box, (height, width))
     with right:
         if box is not None:
-            _show_drawn(context, frame, box)
-        _show_people(context, frame, data)
+            _show_drawn(context, image, box)
+        # An image in the format of a crop is taken for one person.
+        views = [Upload(data=data, image=image)] if people is None else [cut_upload(image, box) for box in people]
+        _show_people(context, views, hashlib.sha256(data).hexdigest())
 
 
 def cut_upload(image: Image, box: Box) -> Upload:
@@ -92,15 +81,13 @@ def drawn_box(boxes: Sequence[dict[str, list[float]]], size: tuple[int, int]) ->
 
 
 @st.cache_data(max_entries=8, show_spinner="Detecting people")
-def detect_people(data: bytes) -> UploadedFrame:
-    """Return an uploaded image with the people in it; raises BadInput if it cannot be decoded or is too large."""
+def detect_people(data: bytes) -> tuple[Image, tuple[Box, ...] | None]:
+    """Return an uploaded image with the people in it, None if it is a crop; raises BadInput if it cannot be decoded."""
     image = call(partial(decode_image, max_pixels=MAX_PIXELS), data, name="the image")
-    frame = UploadedFrame(image=image)
-    if frame.is_crop:
-        return frame
-    boxes = shared_detector().detect(frame.image).boxes.round().astype(int).tolist()
-    people = tuple(Box(x=x, y=y, w=w, h=h) for x, y, w, h in boxes[:MAX_PEOPLE])
-    return UploadedFrame(image=frame.image, people=people)
+    if is_crop_size(*image.shape[:2]):
+        return image, None
+    boxes = shared_detector().detect(image).boxes.round().astype(int).tolist()
+    return image, tuple(Box(x=x, y=y, w=w, h=h) for x, y, w, h in boxes[:MAX_PEOPLE])
 
 
 @st.cache_resource(show_spinner=False)
@@ -109,11 +96,7 @@ def shared_detector() -> Detector:
     return make_detector(AUTO)
 
 
-def _show_people(context: PageContext, frame: UploadedFrame, data: bytes) -> None:
-    if frame.is_crop:
-        views = [Upload(data=data, image=frame.image)]
-    else:
-        views = [cut_upload(frame.image, box) for box in frame.people]
+def _show_people(context: PageContext, views: Sequence[Upload], scope: str) -> None:
     if not views:
         st.info("No person was detected. Draw a box around the person.", icon=":material/crop_free:")
         return
@@ -123,19 +106,16 @@ def _show_people(context: PageContext, frame: UploadedFrame, data: bytes) -> Non
         for number, view in enumerate(views, start=1)
     ]
     by_digest = {view.digest: view for view in views}
-    contact_sheet(
-        tiles,
-        key="find-people",
-        label="People in the image",
-        scope=hashlib.sha256(data).hexdigest(),
-        width=96,
-        on_action=lambda action: add_upload(by_digest[action.crop]),
-    )
+
+    def add(action: UserAction) -> None:
+        add_upload(by_digest[action.crop])
+
+    contact_sheet(tiles, key="find-people", label="People in the image", scope=scope, width=96, on_action=add)
 
 
-def _show_drawn(context: PageContext, frame: UploadedFrame, box: Box) -> None:
+def _show_drawn(context: PageContext, image: Image, box: Box) -> None:
     try:
-        view = cut_upload(frame.image, box)
+        view = cut_upload(image, box)
     except UsageError:
         return
     st.caption(f"Your box: {box.w}x{box.h} pixels")

@@ -1,4 +1,7 @@
-"""Promotion and rollback by admins, each confirmed in a dialog that names both models."""
+"""Promotion and rollback by admins, confirmed in a dialog that names both models, and indexing with the new model."""
+
+from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
@@ -6,11 +9,11 @@ from vestigo.promotion.gate import count_stale_crops, find_objection, promote_ma
 from vestigo.resolve import is_package, open_registered
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
+from vestigo_ui.app.components.processes import shared_processes, show_process, start_process
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
-from vestigo_ui.app.pages.archive.retry import shared_processes
+from vestigo_ui.app.pages.archive.runs import show_active_runs
 from vestigo_ui.app.pages.models.registry import NO_MODEL, RegistryView
-from vestigo_ui.app.pages.models.reindex import REINDEX, show_reindex, start_reindex
 from vestigo_ui.app.text import escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
@@ -20,6 +23,8 @@ LAST_CHANGE, OPEN_DIALOG, DIALOGS_OPENED = "models-done", "models-dialog", "mode
 The number makes each dialog start with an empty form: the confirmation of one change must not confirm the next.
 """
 REASON_LENGTH = 2000
+REINDEX = "reindex"
+"""Name of the process that indexes the archive again, and of its log."""
 
 
 def promote(context: PageContext, model: Model, *, serving: str | None, sure: bool, reason: str) -> Promotion:
@@ -97,12 +102,14 @@ def show_serving(context: PageContext, registry: RegistryView) -> None:
             st.caption(
                 f"{stale:,} crops are of other models: `vestigo index --reindex-stale --store STORE` replaces them."
             )
-            _offer_reindex(context)
-    show_reindex(context)
+            if context.may(Role.ADMIN) and not shared_processes().is_running(REINDEX):
+                start = report_errors()(_start_reindex)
+                st.button("Index again", icon=":material/replay:", on_click=start, args=(context,))
+    show_active_runs(context)
+    running = "The archive is indexed again with the serving model."
+    show_process(context, REINDEX, running=running, failed="Indexing again")
     if context.may(Role.ADMIN) and promotions_in_force(registry.promotions):
-        st.button("Roll back", icon=":material/undo:", key="models-rollback", on_click=_open_dialog, args=("rollback",))
-    if st.session_state.get(OPEN_DIALOG) == "rollback" and promotions_in_force(registry.promotions):
-        st.dialog("Roll back", icon=":material/undo:", on_dismiss=_close_dialog)(_rollback_dialog)(context, registry)
+        _dialog_button("Roll back", ":material/undo:", "rollback", _rollback_dialog, context, registry)
 
 
 def show_promote(context: PageContext, registry: RegistryView, model: Model) -> None:
@@ -112,67 +119,69 @@ def show_promote(context: PageContext, registry: RegistryView, model: Model) -> 
     if not context.may(Role.ADMIN):
         st.caption("An admin can promote this model.")
         return
-    present = is_package(model.location)
-    icon = ":material/publish:"
-    st.button(
-        "Promote",
-        icon=icon,
-        key="models-promote",
-        type="primary",
-        disabled=not present,
-        on_click=_open_dialog,
-        args=(model.digest,),
-    )
-    if st.session_state.get(OPEN_DIALOG) == model.digest and present:
-        st.dialog("Promote", icon=icon, on_dismiss=_close_dialog)(_promote_dialog)(context, registry, model)
+    options: dict[str, Any] = {"key": "models-promote", "type": "primary", "disabled": not is_package(model.location)}
+    arguments = context, registry, model
+    _dialog_button("Promote", ":material/publish:", model.digest, _promote_dialog, *arguments, **options)
 
 
+def _dialog_button(
+    label: str, icon: str, name: str, show: Callable[..., None], *arguments: Any, **options: Any
+) -> None:
+    """Show a button that opens the dialog `name` with an empty form."""
+
+    def open_dialog() -> None:
+        st.session_state[OPEN_DIALOG] = name
+        st.session_state[DIALOGS_OPENED] = st.session_state.get(DIALOGS_OPENED, 0) + 1
+
+    st.button(label, icon=icon, on_click=open_dialog, **options)
+    if st.session_state.get(OPEN_DIALOG) == name:
+        st.dialog(label, icon=icon, on_dismiss=_close_dialog)(show)(*arguments)
+
+
+@report_errors()
 def _promote_dialog(context: PageContext, registry: RegistryView, model: Model) -> None:
-    with report_errors():
-        objection = find_objection(model, registry.serving)
-        name, serving = escape_md(registry.name(model.digest)), escape_md(registry.name(registry.serving))
-        st.markdown(f"**{name}** will serve in the place of **{serving}**.")
-        stale = count_stale_crops(registry.crops, model.digest)
-        st.caption(
-            f"Index takes it from now on; {stale:,} crops are of other models and must be indexed again. Without crops "
-            "of its own it does not answer: the model before it does until that has ended."
-        )
-        if objection is not None:
-            st.warning(f"It {escape_md(objection)}.", icon=":material/gavel:")
-        confirmation = f"Let {escape_md(model.name)} serve" + ("" if objection is None else " all the same")
-        label = "Reason" if objection is None else "Reason (required)"
-        again = bool(stale) and st.checkbox("Then index the archive again with it", True, key="models-reindex-too")
-        pressed, sure, reason = _show_form(f"Promote {escape_md(model.name)}", label, confirmation)
-        if pressed:
-            promotion = promote(context, model, serving=registry.serving, sure=sure, reason=reason)
-            if again:
-                start_reindex(context)
-            _finish(context, registry, promotion, "serves now, in the place of")
+    objection = find_objection(model, registry.serving)
+    name, serving = escape_md(registry.name(model.digest)), escape_md(registry.name(registry.serving))
+    st.markdown(f"**{name}** will serve in the place of **{serving}**.")
+    stale = count_stale_crops(registry.crops, model.digest)
+    st.caption(
+        f"Index takes it from now on; {stale:,} crops are of other models and must be indexed again. Without crops "
+        "of its own it does not answer: the model before it does until that has ended."
+    )
+    if objection is not None:
+        st.warning(f"It {escape_md(objection)}.", icon=":material/gavel:")
+    confirmation = f"Let {escape_md(model.name)} serve" + ("" if objection is None else " all the same")
+    label = "Reason" if objection is None else "Reason (required)"
+    again = bool(stale) and st.checkbox("Then index the archive again with it", True, key="models-reindex-too")
+    pressed, sure, reason = _show_form(f"Promote {escape_md(model.name)}", label, confirmation)
+    if pressed:
+        promotion = promote(context, model, serving=registry.serving, sure=sure, reason=reason)
+        if again:
+            _start_reindex(context)
+        _finish(context, registry, promotion, "serves now, in the place of")
 
 
+@report_errors()
 def _rollback_dialog(context: PageContext, registry: RegistryView) -> None:
-    with report_errors():
-        last = promotions_in_force(registry.promotions)[-1]
-        now, then = escape_md(registry.name(last.model)), escape_md(registry.name(last.before))
-        st.markdown(f"**{then}** will serve again in the place of **{now}**.")
-        if last.before is None:
-            st.caption("Without a promoted model the newest one with crops is searched.")
-        pressed, sure, reason = _show_form("Roll back", "Reason", f"Take the promotion of {now} back")
-        if pressed:
-            promotion = roll_back(context, serving=registry.serving, sure=sure, reason=reason)
-            verb = "serves again, in the place of" if promotion.model else "serves, in the place of"
-            _finish(context, registry, promotion, verb)
-
-
-def _offer_reindex(context: PageContext) -> None:
-    """Offer admins to index the archive again with the serving model."""
-    if context.may(Role.ADMIN) and not shared_processes().is_running(REINDEX):
-        st.button("Index again", icon=":material/replay:", on_click=_start_reindex, args=(context,))
+    last = promotions_in_force(registry.promotions)[-1]
+    now, then = escape_md(registry.name(last.model)), escape_md(registry.name(last.before))
+    st.markdown(f"**{then}** will serve again in the place of **{now}**.")
+    if last.before is None:
+        st.caption("Without a promoted model the newest one with crops is searched.")
+    pressed, sure, reason = _show_form("Roll back", "Reason", f"Take the promotion of {now} back")
+    if pressed:
+        promotion = roll_back(context, serving=registry.serving, sure=sure, reason=reason)
+        verb = "serves again, in the place of" if promotion.model else "serves, in the place of"
+        _finish(context, registry, promotion, verb)
 
 
 def _start_reindex(context: PageContext) -> None:
-    with report_errors():
-        start_reindex(context)
+    """Start to replace the crops of other models by crops of the serving model; the user must be an admin."""
+    context.require(Role.ADMIN, "Indexing again")
+    if shared_processes().is_running(REINDEX):
+        raise UsageError("The archive is being indexed again already.")
+    context.audit("reindex", model=context.store.models.serving())
+    start_process(context, REINDEX, ["index", "--reindex-stale", f"--store={context.store.ref}"])
 
 
 def _show_form(button: str, label: str, confirmation: str) -> tuple[bool, bool, str]:
@@ -203,11 +212,6 @@ def _require_confirmation(context: PageContext, sure: bool) -> None:
     context.require(Role.ADMIN, "A promotion or rollback")
     if not sure:
         raise UsageError("Tick the box to confirm.")
-
-
-def _open_dialog(name: str) -> None:
-    st.session_state[OPEN_DIALOG] = name
-    st.session_state[DIALOGS_OPENED] = st.session_state.get(DIALOGS_OPENED, 0) + 1
 
 
 def _close_dialog() -> None:

@@ -93,14 +93,10 @@ def pair_figure(pairs: CameraPairScores, cameras: Sequence[str], measure: str) -
         text=text,
         texttemplate="%{text}" if len(names) <= MAX_LABELLED else "",
         textfont={"size": 13, "weight": 600},
-        colorscale=charts.SCALE,
-        zmin=0,
-        zmax=100,
-        xgap=2,
-        ygap=2,
         colorbar={"title": f"{MEASURES[measure]} (%)", "thickness": 12},
         hovertemplate="%{y} on %{x}: %{z:.1f} % of %{customdata:,} queries<extra></extra>",
         hoverongaps=False,
+        **charts.MATRIX,
     )
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)

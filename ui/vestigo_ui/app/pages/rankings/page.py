@@ -4,26 +4,28 @@ The address holds `ranking`, `with`, `protocol`, `pane`, `order`, `find`, `measu
 query, and `look`, `of` and `side` name an open row.
 """
 
+from collections.abc import Sequence
+from typing import cast
+
 import streamlit as st
 
+from vestigo.evaluation.metrics.ranking import Protocol
+from vestigo.store.rankings.repository import SavedRanking
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.choice import choose_one
-from vestigo_ui.app.components.tables import choose_row
+from vestigo_ui.app.components.choice import choose_one, choose_segment
+from vestigo_ui.app.components.tables import open_row
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.pages.rankings.curves import MEASURES, show_cameras, show_curve
-from vestigo_ui.app.pages.rankings.query_table import show_query_table
 from vestigo_ui.app.pages.rankings.scores import open_ranking, pair_rankings
-from vestigo_ui.app.pages.rankings.selection import (
-    ORDERS,
-    PAIR_ORDERS,
-    PANES,
-    RankingsSelection,
-    choose_name,
-    choose_ranking,
-)
 from vestigo_ui.app.pages.rankings.sheet import show_open_row, show_queries, show_query
-from vestigo_ui.app.pages.rankings.summary import describe_ranking, ranking_table, show_summary
+from vestigo_ui.app.pages.rankings.tables import describe_ranking, ranking_table, show_query_table, show_summary
 from vestigo_ui.app.text import escape_md
+
+PROTOCOL_TITLES = {"cross-camera": "Other cameras only", "same-camera": "Same camera only", "all": "All cameras"}
+WIDTH = 220
+PANES = {"queries": "Queries", "table": "Table", "curve": "CMC curve", "cameras": "Camera pairs"}
+ORDERS = {"worst": "Worst first", "best": "Best first", "kept": "As ranked"}
+PAIR_ORDERS = {"changed": "Largest change first", "gained": "Largest gain first", "lost": "Largest loss first"}
 
 
 def show(context: PageContext) -> None:
@@ -38,46 +40,55 @@ def show(context: PageContext) -> None:
         )
         return
     models = {model.digest: model.name for model in context.store.models.list()}
-    selection = choose_ranking(rankings)
-    if selection is None:
-        row = choose_row(context, ranking_table(rankings, models), name="rankings", title="Rankings")
-        if row is not None:
-            url_state.put(ranking=rankings[row].name)
-            st.rerun()
+    selected, protocol = _choose_rankings(rankings)
+    if not selected:
+        frame = ranking_table(rankings, models)
+        open_row(context, frame, "ranking", frame["Ranking"].tolist(), name="rankings", title="Rankings")
         return
-    shown = [ranking for ranking in (selection.ranking, selection.other) if ranking is not None]
-    lines = [escape_md(describe_ranking(ranking, models, context.index.snapshot)) for ranking in shown]
-    if len(shown) > 1:
-        lines = [f"**{escape_md(ranking.name)}**: {line}" for ranking, line in zip(shown, lines, strict=True)]
+    lines = [escape_md(describe_ranking(ranking, models, context.index.snapshot)) for ranking in selected]
+    if len(selected) > 1:
+        lines = [f"**{escape_md(ranking.name)}**: {line}" for ranking, line in zip(selected, lines, strict=True)]
     st.caption("  \n".join(lines))
-    _show_ranking(context, selection)
+    _show_rankings(context, selected, protocol)
 
 
-def _show_ranking(context: PageContext, selection: RankingsSelection) -> None:
-    opened = open_ranking(context, selection.ranking, selection.protocol)
-    other = None if selection.other is None else open_ranking(context, selection.other, selection.protocol)
-    pair = None if other is None else pair_rankings(context, opened, other)
-    query = selection.query
+def _choose_rankings(rankings: Sequence[SavedRanking]) -> tuple[list[SavedRanking], Protocol]:
+    """Show choices of a ranking, of one to compare it with, and the protocol; return them, if any."""
+    by_name = {ranking.name: ranking for ranking in rankings}
+    names, protocol = [], "cross-camera"
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        titles = {"": "All rankings"} | {name: name for name in by_name}
+        clear = ("page", "with", "query", "find", "order")
+        if name := choose_one("Ranking", titles, "ranking", clear=clear, width=WIDTH):
+            others = {"": "None"} | {other: other for other in by_name if other != name}
+            names = [name, choose_one("Compare with", others, "with", clear=("page", "query", "order"), width=WIDTH)]
+            protocol = choose_one("True matches", PROTOCOL_TITLES, "protocol", width=WIDTH)
+    return [by_name[name] for name in names if name], cast(Protocol, protocol)
+
+
+def _show_rankings(context: PageContext, selected: Sequence[SavedRanking], protocol: Protocol) -> None:
+    shown = [open_ranking(context, ranking, protocol) for ranking in selected]
+    opened = shown[0]
+    pair = pair_rankings(context, *shown) if len(shown) > 1 else None
+    query = url_state.text("query")
     if not len(opened.scores):
         st.info("This ranking has no queries.")
         return
     if not query:
         show_summary(context, opened, pair)
     show_open_row(context, opened, pair)
-    shown = [opened] if pair is None else [opened, pair.second]
     order = name = measure = ""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        pane = choose_one("Show", PANES, "pane", clear=("page", "query"), widget=st.segmented_control, width="content")
+        pane = choose_segment("Show", PANES, "pane", clear=("page", "query"), width="content")
         if pane in ("queries", "table") and not query:
             orders = (PAIR_ORDERS if pair is not None else {}) | ORDERS
             orders = orders if opened.has_scores else {"kept": ORDERS["kept"]}
             clear = ("page", "query")
             order = choose_one("Order", orders, "order", clear=clear, width=190)
         if pane == "queries" and not query:
-            name = choose_name()
+            name = _choose_name()
         if pane == "cameras":
-            segments = st.segmented_control
-            measure = choose_one("Measure", MEASURES, "measure", widget=segments, width="content")
+            measure = choose_segment("Measure", MEASURES, "measure", width="content")
     if pane in ("curve", "cameras") and not opened.has_scores:
         st.info("Without known identities there are no scores to show. “Queries” shows the ranking.")
     elif pane == "curve":
@@ -90,3 +101,17 @@ def _show_ranking(context: PageContext, selection: RankingsSelection) -> None:
         show_query_table(context, opened, pair, order=order)
     else:
         show_queries(context, opened, pair, order=order, name=name)
+
+
+def _choose_name() -> str:
+    """Show a search for queries by name; return the part of a name that is searched, "" for none."""
+    key = "rankings-find"
+    st.session_state[key] = url_state.text("find")
+    st.text_input(
+        "Name contains",
+        key=key,
+        placeholder="Part of a query's name",
+        width=190,
+        on_change=lambda: url_state.put(find=st.session_state[key], page=None),
+    )
+    return url_state.text("find")

@@ -27,14 +27,7 @@ MIN_PROGRESS = 20_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpenRanking:
-    """A saved ranking with its scores.
-
-    Attributes:
-        ranking: The ranking.
-        protocol: Protocol of the scores.
-        scores: Scores of its queries.
-        mean: mAP with its interval; None if fewer than two identities are scored.
-    """
+    """A saved ranking with its scores under a protocol; `mean` is None if fewer than two identities are scored."""
 
     ranking: SavedRanking
     protocol: Protocol
@@ -87,11 +80,7 @@ def shared_rankings() -> LruCache[Any]:
 
 
 def open_ranking(context: PageContext, ranking: SavedRanking, protocol: Protocol) -> OpenRanking:
-    """Return a ranking with its scores, with a progress bar if that takes long.
-
-    Raises:
-        StoreError: Files of the ranking are missing.
-    """
+    """Return a ranking with its scores, with a progress bar if that takes long; raises StoreError without its files."""
 
     def compute() -> OpenRanking:
         if ranking.queries <= MIN_PROGRESS:
@@ -143,14 +132,10 @@ def compare_rankings(first: OpenRanking, second: OpenRanking) -> RankingPair:
 
 
 def sort_queries(opened: OpenRanking, pair: RankingPair | None, order: str, name: str = "") -> Int64Array:
-    """Return the numbers of queries in an order.
+    """Return the numbers of queries in an order, of those that both rankings of a pair have.
 
-    Args:
-        opened: The ranking.
-        pair: Its comparison with another one; only shared queries are returned then.
-        order: `worst` and `best` by average precision, `changed`, `gained` and `lost` by the gain of the pair, any
-            other as ranked. Queries without a score come last.
-        name: Only queries whose names contain this text, upper or lower case.
+    The order is `worst` or `best` by average precision, `changed`, `gained` or `lost` by the gain of the pair, any
+    other as ranked; queries without a score come last. Only names that contain `name`, in any case, are returned.
     """
     queries = np.arange(len(opened.scores)) if pair is None else pair.first_queries
     ap = opened.scores.scores.ap[queries]

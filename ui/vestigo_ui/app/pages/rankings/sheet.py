@@ -1,27 +1,37 @@
 """Contact sheet of page Rankings: queries with their nearest rows, one query in full, and an open row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import streamlit as st
 
+from vestigo.evaluation.metrics import truncated
+from vestigo.evaluation.metrics.ranking import Protocol
+from vestigo.evaluation.metrics.truncated import TruncatedRows, row_relations
+from vestigo.resolve import resolve_review_model
 from vestigo.retrieval.query import Query
 from vestigo.store.audit.records import shown_crops
+from vestigo_models.errors import BadInput
+from vestigo_models.inference.images import decode_image
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.actions import UserAction
-from vestigo_ui.app.components.choice import back_button
-from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.choice import back_button, choose_page
+from vestigo_ui.app.components.contact_sheet import Tile, Tone, contact_sheet
 from vestigo_ui.app.components.result.bar import LOOK
 from vestigo_ui.app.components.result.dialog import AnsweredQuery, open_dialog
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
-from vestigo_ui.app.images import Image, load_crops, load_facts
+from vestigo_ui.app.images import Image, hide_upload, load_crops, load_existing, load_facts
+from vestigo_ui.app.pages.find.form import CROP
 from vestigo_ui.app.pages.rankings.scores import OpenRanking, RankingPair, sort_queries
-from vestigo_ui.app.pages.rankings.strips import NO_IMAGE, RankingStrip, StripRow, load_images, load_strips, query_image
-from vestigo_ui.app.pages.rankings.summary import format_percent, format_points
-from vestigo_ui.app.text import escape_md
+from vestigo_ui.app.pages.rankings.tables import format_percent, format_points
+from vestigo_ui.app.text import GROUND, escape_md
 
+NO_IMAGE = np.full((128, 64, 3), GROUND, np.uint8)
+ROW_COLUMNS = ("crop", "rank", "distance")
+TRUTH_COLUMNS = ("pid", "camera")
 OF, SIDE = "of", "side"
 """Parameters of the address: the query whose row is open, and whether it is a row of the second ranking."""
 MAX_OPEN_ROWS = 500
@@ -39,6 +49,122 @@ SEPARATOR = " "
 """Separates the side, the crop and the name of the query in the id of a tile."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StripRow:
+    """A row of a ranking; `mark` and `tone` show its relation to the query."""
+
+    crop: str
+    rank: int
+    distance: float
+    pid: int | None = None
+    camera: str | None = None
+    mark: str = ""
+    tone: Tone = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RankingStrip:
+    """A query with some of its rows, the nearest first; `pid` and `camera` are None if unknown.
+
+    `image` is the JPEG of a query without a stored `crop`. `gain` is the gain over the first of two rankings, NaN if
+    unknown, and `is_second` is set for the second one.
+    """
+
+    opened: OpenRanking
+    number: int
+    name: str
+    pid: int | None
+    camera: str | None
+    crop: str | None
+    image: bytes | None
+    rows: tuple[StripRow, ...]
+    gain: float = float("nan")
+    is_second: bool = False
+
+
+def load_strips(
+    context: PageContext, opened: OpenRanking, queries: Sequence[int], *, first: int = 0, most: int
+) -> list[RankingStrip]:
+    """Return queries of a ranking by number, each with at most `most` rows after the first `first` ones."""
+    ranking, scores = opened.ranking, opened.scores
+    spans = [(int(scores.starts[query]) + first, int(scores.starts[query + 1])) for query in queries]
+    numbers = [list(range(start, min(end, start + most))) for start, end in spans]
+    columns = (*ROW_COLUMNS, *(TRUTH_COLUMNS if ranking.queries_path else ()))
+    every = sorted({number for span in numbers for number in span})
+    rows = dict(zip(every, context.store.rankings.rows(ranking, every, columns), strict=True))
+    distinct = sorted(set(queries))
+    query_rows = context.store.rankings.queries(ranking, distinct, ["crop", "image"])
+    facts = dict(zip(distinct, query_rows, strict=False))
+    strips = []
+    for query, span in zip(queries, numbers, strict=True):
+        name = scores.names[query].as_py()
+        # Rankings of older stores have no queries; a name is a crop or a tracklet there.
+        source = facts.get(query, {"crop": name if CROP.fullmatch(name) else None, "image": None})
+        camid, pid = int(scores.camids[query]), int(scores.pids[query])
+        strip = RankingStrip(
+            opened=opened,
+            number=query,
+            name=name,
+            pid=None if pid == truncated.UNKNOWN_PID else pid,
+            camera=None if camid == truncated.UNKNOWN_CAMERA else scores.cameras[camid],
+            crop=source["crop"],
+            image=source["image"],
+            rows=_mark_rows(opened, pid, camid, [rows[number] for number in span]),
+        )
+        strips.append(strip)
+    return strips
+
+
+def _mark_rows(opened: OpenRanking, pid: int, camid: int, rows: Sequence[dict[str, Any]]) -> tuple[StripRow, ...]:
+    place = {name: number for number, name in enumerate(opened.scores.cameras)}
+    none = np.empty(0, np.int64)
+    compared = TruncatedRows(
+        pids=np.array([pid]),
+        camids=np.array([camid]),
+        own=np.zeros(1, np.int64),
+        starts=np.array([0, len(rows)]),
+        row_pids=np.array([truncated.UNKNOWN_PID if row.get("pid") is None else row["pid"] for row in rows], np.int64),
+        row_camids=np.array([place.get(row.get("camera") or "", truncated.UNKNOWN_CAMERA) for row in rows], np.int64),
+        match_query=none,
+        match_camid=none,
+        match_count=none,
+    )
+    marks = [mark_of(int(code), pid, opened.protocol) for code in row_relations(compared, opened.protocol)]
+    return tuple(StripRow(**row, mark=mark, tone=tone) for row, (mark, tone) in zip(rows, marks, strict=True))
+
+
+def mark_of(relation: int, pid: int, protocol: Protocol) -> tuple[str, Tone]:
+    """Return the mark and tone of a row with a relation to its query of the identity `pid`."""
+    if relation in (truncated.TRUE_MATCH, truncated.FALSE_MATCH):
+        return ("True match", "right") if relation == truncated.TRUE_MATCH else ("False match", "wrong")
+    if relation == truncated.NOT_COMPARED:
+        return ("Same camera" if protocol == "cross-camera" else "Other camera"), "plain"
+    # If the query's identity is unknown, so is every relation, which needs no mark.
+    return ("Unknown", "unsure") if pid > 0 else ("", "")
+
+
+def load_images(context: PageContext, strips: Sequence[RankingStrip]) -> dict[str, Image]:
+    """Return the images of all crops of strips that are still in the store, by id."""
+    queries = [strip.crop for strip in strips if strip.crop]
+    ids = list(dict.fromkeys([*(row.crop for strip in strips for row in strip.rows), *queries]))
+    counts = context.store.models.crop_counts()
+    if not counts or not strips:
+        return {}
+    model = strips[0].opened.ranking.model
+    shown = model if model in counts else resolve_review_model(context.store).digest
+    return load_existing(lambda part: load_crops(context, part, model=shown), ids)
+
+
+def query_image(context: PageContext, strip: RankingStrip, images: Mapping[str, Image]) -> Image:
+    """Return the image of a query, a grey one if it has none any more."""
+    if strip.crop:
+        return images.get(strip.crop, NO_IMAGE)
+    try:
+        return NO_IMAGE if strip.image is None else hide_upload(context, decode_image(strip.image))
+    except BadInput:
+        return NO_IMAGE
+
+
 def show_queries(context: PageContext, opened: OpenRanking, pair: RankingPair | None, *, order: str, name: str) -> None:
     """Show a page of queries with their nearest rows; those of a second ranking are below each."""
     queries = sort_queries(opened, pair, order, name)
@@ -47,8 +173,8 @@ def show_queries(context: PageContext, opened: OpenRanking, pair: RankingPair | 
         return
     size = STRIPS if pair is None else STRIPS // 2
     page = choose_page(len(queries), size)
-    strips = _load_strips(context, opened, pair, queries[page * size : (page + 1) * size].tolist(), most=ACROSS - 1)
-    _audit(context, opened, pair, strips)
+    shown = queries[page * size : (page + 1) * size].tolist()
+    strips = _load_strips(context, opened, pair, shown, most=ACROSS - 1)
     images = load_images(context, strips)
     tiles = [tile for strip in strips for tile in _tiles(context, strip, images, pair)]
     label = "Queries with their nearest crops"
@@ -72,7 +198,6 @@ def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | No
         return
     page = choose_page(int(opened.scores.starts[number + 1] - opened.scores.starts[number]), ROWS)
     strips = _load_strips(context, opened, pair, [number], first=page * ROWS, most=ROWS)
-    _audit(context, opened, pair, strips)
     images = load_images(context, strips)
     for strip in strips:
         query, *rows = _tiles(context, strip, images, pair)
@@ -117,14 +242,14 @@ def show_open_row(context: PageContext, opened: OpenRanking, pair: RankingPair |
     open_dialog(context, answered, crop, on_close=_close_row)
 
 
+@report_errors()
 def _show_crop(context: PageContext, crop: str, model: str) -> None:
     """Show a row alone: its query is an image without a stored descriptor."""
-    with report_errors():
-        context.audit_once("view", crop=crop)
-        (row,) = load_facts(context, [crop], model=model)
-        st.image(load_crops(context, [crop], model=model)[crop], width=160)
-        st.caption(f"{escape_md(row['camera'])} · crop {crop}")
-        st.link_button("Find with this crop", f"/find?crop={crop}", icon=":material/person_search:", type="tertiary")
+    context.audit_once("view", crop=crop)
+    (row,) = load_facts(context, [crop], model=model)
+    st.image(load_crops(context, [crop], model=model)[crop], width=160)
+    st.caption(f"{escape_md(row['camera'])} · crop {crop}")
+    st.link_button("Find with this crop", f"/find?crop={crop}", icon=":material/person_search:", type="tertiary")
 
 
 def _tile_id(strip: RankingStrip, crop: str = "") -> str:
@@ -153,22 +278,22 @@ def _load_strips(
     first: int = 0,
     most: int,
 ) -> list[RankingStrip]:
-    """Return the strips of queries, each followed by that of the second ranking if it has the query."""
+    """Return the strips of queries, each followed by that of a second ranking that has the query; log their crops."""
     strips = load_strips(context, opened, queries, first=first, most=most)
-    if pair is None:
-        return strips
-    shown = set(queries)
-    places = {query: place for place, query in enumerate(pair.first_queries.tolist()) if query in shown}
-    shared = [query for query in queries if query in places]
-    numbers = [int(pair.second_queries[places[query]]) for query in shared]
-    second = dict(zip(shared, load_strips(context, pair.second, numbers, first=first, most=most), strict=True))
-    both = []
-    for strip in strips:
-        both.append(strip)
-        if strip.number in second:
-            gain = float(pair.gain[places[strip.number]])
-            both.append(replace(second[strip.number], gain=gain, is_second=True))
-    return both
+    details = {}
+    if pair is not None:
+        details = {"beside": pair.second.ranking.name}
+        places = np.flatnonzero(np.isin(pair.first_queries, queries))
+        others = load_strips(context, pair.second, pair.second_queries[places].tolist(), first=first, most=most)
+        second = {
+            int(query): replace(strip, gain=float(gain), is_second=True)
+            for query, gain, strip in zip(pair.first_queries[places], pair.gain[places], others, strict=True)
+        }
+        strips = [each for strip in strips for each in (strip, second.get(strip.number)) if each is not None]
+    names = list(dict.fromkeys(strip.name for strip in strips))
+    crops = shown_crops([row.crop for strip in strips for row in strip.rows])
+    context.audit_once("view", what="ranking", ranking=opened.ranking.name, **details, queries=names, **crops)
+    return strips
 
 
 def _tiles(
@@ -192,20 +317,23 @@ def _tiles(
         tone="plain",
         hint=f"Query {strip.name}{basis}",
     )
-    return [query, *(_row_tile(row, _tile_id(strip, row.crop), images) for row in strip.rows)]
-
-
-def _row_tile(row: StripRow, key: str, images: Mapping[str, Image]) -> Tile:
-    pid = "" if row.pid is None else f"pid {row.pid}"
-    return Tile(
-        crop=key,
-        image=images.get(row.crop, NO_IMAGE),
-        title=f"{row.rank} · {row.distance:.2f}",
-        lines=(row.camera or "", pid, "" if row.crop in images else "no longer in the store"),
-        mark=row.mark,
-        tone=row.tone,
-        hint=f"Crop {row.crop}, distance {row.distance:.4f}",
-    )
+    rows = [
+        Tile(
+            crop=_tile_id(strip, row.crop),
+            image=images.get(row.crop, NO_IMAGE),
+            title=f"{row.rank} · {row.distance:.2f}",
+            lines=(
+                row.camera or "",
+                "" if row.pid is None else f"pid {row.pid}",
+                "" if row.crop in images else "no longer in the store",
+            ),
+            mark=row.mark,
+            tone=row.tone,
+            hint=f"Crop {row.crop}, distance {row.distance:.4f}",
+        )
+        for row in strip.rows
+    ]
+    return [query, *rows]
 
 
 def _describe_score(strip: RankingStrip) -> tuple[str, str]:
@@ -217,10 +345,3 @@ def _describe_score(strip: RankingStrip) -> tuple[str, str]:
     first = f"first match at rank {rank}" if rank else "no match among the saved rows"
     matches = f"{int(scores.retrieved[number])} of {int(scores.matches[number])} true matches retrieved"
     return f"AP {format_percent(scores.ap[number])}", f": {first}, {matches}"
-
-
-def _audit(context: PageContext, opened: OpenRanking, pair: RankingPair | None, strips: Sequence[RankingStrip]) -> None:
-    details = {} if pair is None else {"beside": pair.second.ranking.name}
-    queries = list(dict.fromkeys(strip.name for strip in strips))
-    crops = shown_crops([row.crop for strip in strips for row in strip.rows])
-    context.audit_once("view", what="ranking", ranking=opened.ranking.name, **details, queries=queries, **crops)

@@ -12,10 +12,8 @@ from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import Annotation, LabelTask
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_ui.app import url_state
-from vestigo_ui.app.components.choice import back_button, choose_one
-from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.choice import back_button, choose_one, choose_page
+from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet, open_as
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
@@ -23,6 +21,7 @@ from vestigo_ui.app.images import load_crops, spread
 from vestigo_ui.app.text import attribute_titles, count_text, escape_md, format_moment, format_utc
 from vestigo_ui.web.auth.users import Role
 
+PAGE = 48
 STRIP = 24
 """Crops of a sighting that are shown, spread over its time."""
 SAVED = "review-saved"
@@ -57,9 +56,12 @@ def show_correct(context: PageContext, model: Model, crop: str) -> None:
         _show_form(context, model, schema, rows, held, crop)
     else:
         st.caption("A reviewer can correct the predictions.")
-        show_table(
-            context, predicted(schema, correction_task(rows).prediction), name="predicted", title="Predicted attributes"
-        )
+        prediction = correction_task(rows).prediction
+        titles = attribute_titles(schema)
+        predicted = [(title, *predicted_value(schema, name, prediction)) for name, title in titles.items()]
+        frame = pd.DataFrame(predicted, columns=["Attribute", "Predicted", "Confidence (%)"])
+        frame["Confidence (%)"] = (100 * frame["Confidence (%)"]).round(1)
+        show_table(context, frame, name="predicted", title="Predicted attributes")
     _show_annotations(context, schema, held)
 
 
@@ -69,17 +71,6 @@ def save(context: PageContext, model: Model, rows: Rows, values: Mapping[str, st
     return correct_sighting(
         context.store, model, rows, values, user=context.user.name, case=context.case, authority=context.authority
     )
-
-
-def predicted(schema: AttributeSchema, prediction: tuple[float, ...]) -> pd.DataFrame:
-    """Return one row for each attribute with its prediction."""
-    rows = []
-    for attribute in schema.attributes:
-        value, share = predicted_value(schema, attribute.name, prediction)
-        rows.append(
-            {"Attribute": attribute.title.capitalize(), "Predicted": value, "Confidence (%)": round(100 * share, 1)}
-        )
-    return pd.DataFrame(rows)
 
 
 def _show_crops(context: PageContext, model: Model, ids: list[str]) -> None:
@@ -138,9 +129,6 @@ def _show_annotations(context: PageContext, schema: AttributeSchema, held: tuple
     show_table(context, frame, name="corrections", title="Corrections of a sighting")
 
 
-PAGE = 48
-
-
 def show_sightings(context: PageContext, model: Model) -> None:
     """Show the sightings; a click opens one."""
     schema = model.facts.attributes
@@ -170,10 +158,4 @@ def show_sightings(context: PageContext, model: Model) -> None:
         )
         for sighting in sightings
     ]
-    contact_sheet(
-        tiles,
-        key="review-pick",
-        label="Sightings",
-        width=116,
-        on_action=lambda action: url_state.put(sighting=action.crop),
-    )
+    contact_sheet(tiles, key="review-pick", label="Sightings", width=116, on_action=open_as("sighting"))

@@ -1,6 +1,7 @@
 """Preview of a sample of tasks with the reason of each, before it is recorded or sent."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -13,13 +14,13 @@ from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app import url_state
 from vestigo_ui.app.cache import LruCache
-from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
-from vestigo_ui.app.components.paging import choose_page
+from vestigo_ui.app.components.choice import choose_page
+from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet, open_as
 from vestigo_ui.app.components.tables import show_downloads
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import load_crops
 from vestigo_ui.app.pages.review.server import progress_bar, send, show_setup
-from vestigo_ui.app.text import count_text, format_moment, format_utc
+from vestigo_ui.app.text import attribute_titles, count_text, format_moment, format_utc
 from vestigo_ui.web.auth.users import Role
 
 PAGE = 48
@@ -33,8 +34,11 @@ UNITS = {"tracklet": "Tracklets", "crop": "Crops"}
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainedSample:
-    """A sample without the embeddings of its candidates, and the reason of each task."""
+    """A sample of tasks of a project without the embeddings of its candidates, and the reason of each task."""
 
+    project: str
+    model: Model
+    request: SamplingRequest
     sample: TaskSample
     reasons: list[SamplingReason]
 
@@ -58,7 +62,7 @@ def show_sampling(context: PageContext, project: LabelProject | None) -> None:
         )
         st.caption("A preview records and sends nothing.", width="content")
     if st.session_state.get(REQUEST) == (name, request):
-        _show_sample(context, name, model, request, _explained_sample(context, name, model, request))
+        _show_sample(context, _explained_sample(context, name, model, request))
 
 
 def _choose_request(context: PageContext, project: LabelProject | None, model: Model) -> tuple[str, SamplingRequest]:
@@ -66,32 +70,20 @@ def _choose_request(context: PageContext, project: LabelProject | None, model: M
     default = (
         "" if project is None or is_corrections_project(project.name) or project.schema != schema else project.name
     )
-    titles = {attribute.name: attribute.title.capitalize() for attribute in schema.attributes}
+    titles = attribute_titles(schema)
     url_state.check_bound("strategy", STRATEGIES.usages, "strategy")
     url_state.check_bound("unit", UNITS.values(), "unit")
     url_state.check_bound("about", titles.values(), "attribute")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.text_input("Project", default or "review", key=f"review-name-{default}", width=180).strip()
-        strategy = st.selectbox(
-            "Strategy",
-            STRATEGIES.usages,
-            STRATEGIES.usages.index(DEFAULT_STRATEGY),
-            key="strategy",
-            bind="query-params",
-            width=180,
-        )
-        budget = st.number_input("Tasks", 1, MAX_BUDGET, DEFAULT_BUDGET, key="budget", bind="query-params", width=120)
-        unit = st.selectbox(
-            "Unit", list(UNITS), format_func=UNITS.__getitem__, key="unit", bind="query-params", width=140
-        )
-        about = st.multiselect(
-            "About",
-            list(titles),
-            format_func=titles.__getitem__,
-            key="about",
-            bind="query-params",
-            placeholder="All attributes",
-        )
+        bound: dict[str, Any] = {"bind": "query-params"}
+        usages = STRATEGIES.usages
+        place = usages.index(DEFAULT_STRATEGY)
+        strategy = st.selectbox("Strategy", usages, place, key="strategy", width=180, **bound)
+        budget = st.number_input("Tasks", 1, MAX_BUDGET, DEFAULT_BUDGET, key="budget", width=120, **bound)
+        unit = st.selectbox("Unit", list(UNITS), format_func=UNITS.__getitem__, key="unit", width=140, **bound)
+        bound |= {"format_func": titles.__getitem__, "placeholder": "All attributes"}
+        about = st.multiselect("About", list(titles), key="about", **bound)
     st.caption(find_strategy(strategy).help)
     return name, SamplingRequest(
         strategy=strategy, budget=int(budget), unit="crop" if unit == "crop" else "tracklet", about=tuple(about)
@@ -106,15 +98,7 @@ def _remember_request(name: str, request: SamplingRequest) -> None:
 def _explained_sample(context: PageContext, name: str, model: Model, request: SamplingRequest) -> ExplainedSample:
     total = context.store.models.crop_counts()[model.digest]
     samples = 0 if context.store.review.find_project(name) is None else len(context.store.review.samples(name))
-    key = (
-        context.store.ref,
-        context.index.snapshot,
-        context.store.annotations.version(),
-        samples,
-        model.digest,
-        name,
-        request,
-    )
+    versions = context.index.snapshot, context.store.annotations.version(), samples
 
     def compute() -> ExplainedSample:
         report = progress_bar("Crops read")
@@ -123,10 +107,10 @@ def _explained_sample(context: PageContext, name: str, model: Model, request: Sa
         report(total, total)
         features = sample.candidates.features
         features = replace(features, embeddings=features.embeddings[:, :0])
-        candidates = replace(sample.candidates, features=features)
-        return ExplainedSample(sample=replace(sample, candidates=candidates), reasons=reasons)
+        sample = replace(sample, candidates=replace(sample.candidates, features=features))
+        return ExplainedSample(project=name, model=model, request=request, sample=sample, reasons=reasons)
 
-    return shared_samples().get_or_compute(key, compute)
+    return shared_samples().get_or_compute((context.store.ref, *versions, model.digest, name, request), compute)
 
 
 @st.cache_resource(show_spinner=False)
@@ -135,9 +119,7 @@ def shared_samples() -> LruCache[ExplainedSample]:
     return LruCache(CACHED_SAMPLES)
 
 
-def _show_sample(
-    context: PageContext, name: str, model: Model, request: SamplingRequest, explained: ExplainedSample
-) -> None:
+def _show_sample(context: PageContext, explained: ExplainedSample) -> None:
     design = explained.sample.design
     if not explained.reasons:
         st.info("Every task of this project is sampled already.")
@@ -148,12 +130,13 @@ def _show_sample(
         "Half of the sample is random, so that precision can be estimated for the whole archive. The reason names "
         "what raised a task's score most."
     )
-    _show_push(context, name, model, request, explained)
+    _show_push(context, explained)
     page = choose_page(len(explained.reasons), PAGE)
     shown = explained.reasons[page * PAGE : (page + 1) * PAGE]
     ids = [reason.task.crops[0] for reason in shown]
-    context.audit_once("view", what="proposal", project=name, strategy=request.description, page=page + 1, shown=ids)
-    images = load_crops(context, ids, model=model.digest)
+    details = {"project": explained.project, "strategy": explained.request.description}
+    context.audit_once("view", what="proposal", **details, page=page + 1, shown=ids)
+    images = load_crops(context, ids, model=explained.model.digest)
     tiles = [
         Tile(
             crop=crop,
@@ -164,19 +147,12 @@ def _show_sample(
         )
         for crop, reason in zip(ids, shown, strict=True)
     ]
-    contact_sheet(
-        tiles,
-        key="review-sample",
-        label="Sampled tasks",
-        width=132,
-        on_action=lambda action: url_state.put(sighting=action.crop),
-    )
+    contact_sheet(tiles, key="review-sample", label="Sampled tasks", width=132, on_action=open_as("sighting"))
     _show_downloads(context, explained)
 
 
-def _show_push(
-    context: PageContext, name: str, model: Model, request: SamplingRequest, explained: ExplainedSample
-) -> None:
+def _show_push(context: PageContext, explained: ExplainedSample) -> None:
+    name, request = explained.project, explained.request
     about = f" --about {','.join(request.about)}" if request.about else ""
     command = (
         f"vestigo label push --store STORE --project {name} --strategy {request.strategy} --budget {request.budget} "
@@ -190,7 +166,7 @@ def _show_push(
         return
     label = f"Push {count_text(len(explained.reasons), 'task')} to Label Studio"
     if st.button(label, key="review-push", icon=":material/upload:", type="primary", disabled=not name):
-        result = send(context, name, model, request, explained.sample, progress_bar("Tasks sent"))
+        result = send(context, name, explained.model, request, explained.sample, progress_bar("Tasks sent"))
         st.session_state.pop(REQUEST, None)
         st.session_state[DONE] = f"Sent: {count_text(result.created, 'task')}. The server has {result.on_server:,}."
         url_state.replace(project=name)

@@ -26,11 +26,7 @@ def send(
     sample: TaskSample,
     sent: ProgressCallback,
 ) -> BatchPushResult:
-    """Record a sample and create its tasks on the server; further errors are those of `push_batch`.
-
-    Raises:
-        UsageError: The user is not a reviewer.
-    """
+    """Record a sample and create its tasks on the server; raises UsageError for viewers, and as `push_batch`."""
     context.require(Role.REVIEWER, "Review")
     with open_client(context) as client:
         return push_batch(
