@@ -3,7 +3,9 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import streamlit as st
 
 Value = TypeVar("Value")
 
@@ -43,3 +45,9 @@ class LruCache(Generic[Value]):
                 value = compute()
                 self.put(key, value)
             return value
+
+
+@st.cache_resource(show_spinner=False)
+def shared_cache(name: str, size: int) -> LruCache[Any]:
+    """Return the cache with a name that the sessions of this process share."""
+    return LruCache(size)

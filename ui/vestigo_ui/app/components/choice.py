@@ -67,13 +67,9 @@ def back_button(label: str, *parameters: str, **options: Any) -> None:
 
 
 def choose_page(items: int, size: int, *, name: str = "page", what: str = "page") -> int:
-    """Show the page numbers of a list and return the current page, counted from 0.
+    """Show the page numbers of a list and return the current page, counted from 0, of `items` on pages of a `size`.
 
-    Args:
-        items: Items of the list.
-        size: Items of a page.
-        name: Parameter of the address, counted from 1.
-        what: Word on the buttons that names the list, if a page has several.
+    The parameter `name` of the address counts from 1; `what` names the list on the buttons, if a page has several.
     """
     last = max(1, -(-items // size))
     page = url_state.number(name, 1, 1, last)
@@ -82,27 +78,15 @@ def choose_page(items: int, size: int, *, name: str = "page", what: str = "page"
     key = f"pages-{name}"
     # One key for each page: the buttons and the address change the page too, and a widget would keep its own state.
     numbers = f"{key}-{page}"
+
+    def step(word: str, to: int, side: str, **options: Any) -> None:
+        options |= {"icon": f":material/chevron_{side}:", "shortcut": f"Alt+{side.capitalize()}"}
+        st.button(f"{word} {what}", disabled=not 1 <= to <= last, on_click=_go_to, args=(name, to), **options)
+
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.button(
-            f"Previous {what}",
-            key=f"{key}-before",
-            icon=":material/chevron_left:",
-            shortcut="Alt+Left",
-            disabled=page == 1,
-            on_click=_go_to,
-            args=(name, page - 1),
-        )
+        step("Previous", page - 1, "left", key=f"{key}-before")
         st.pagination(last, default=page, key=numbers, on_change=lambda: _go_to(name, st.session_state[numbers]))
-        st.button(
-            f"Next {what}",
-            key=f"{key}-after",
-            icon=":material/chevron_right:",
-            icon_position="right",
-            shortcut="Alt+Right",
-            disabled=page == last,
-            on_click=_go_to,
-            args=(name, page + 1),
-        )
+        step("Next", page + 1, "right", key=f"{key}-after", icon_position="right")
     return page - 1
 
 

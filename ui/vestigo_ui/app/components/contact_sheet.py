@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.actions import UserAction, handle_actions
+from vestigo_ui.app.context import PageContext
+from vestigo_ui.app.images import load_crops
 from vestigo_ui.app.text import GROUND, TILE, fit_tile
 
 Tone = Literal["", "plain", "right", "wrong", "unsure"]
@@ -85,19 +87,13 @@ def contact_sheet(
     width: int = 116,
     across: int | None = None,
 ) -> None:
-    """Show tiles and handle the user's input on them.
+    """Show tiles and handle the user's input on them; it is ignored without `on_action`.
 
-    Args:
-        tiles: Tiles in their order.
-        key: Key of the component.
-        label: Name of the sheet for screen readers.
-        on_action: Called with the name of an `Action`, or `open` for a click on the crop; see `handle_actions`. Input
-            is ignored if None.
-        opens_result: Whether a click opens the dialog of a result, which takes the keys that are pressed after it.
-        scope: What else `on_action` depends on, such as the query: an action reaches the handler of its scope.
-        actions: Buttons of each tile.
-        width: Width of a tile in pixels: the least one, or the largest if `across` is given.
-        across: Tiles in a row; as many as fit if None.
+    `on_action` is called with the name of one of `actions`, the buttons of each tile, or `open` for a click on the
+    crop. `scope` is what else it depends on, such as the query: an action reaches the handler of its scope
+    (`handle_actions`). `label` is the name of the sheet for screen readers. A row has `across` tiles with `width`
+    pixels at most, or as many as fit with `width` pixels at least. With `opens_result`, a click opens the dialog of a
+    result, which takes the keys that are pressed after it.
     """
     image, columns, rows = montage([tile.image for tile in tiles])
     place = "" if on_action is None else f"{key} {scope}"
@@ -126,6 +122,26 @@ def contact_sheet(
 def open_as(parameter: str) -> Callable[[UserAction], None]:
     """Return the handler that opens the crop of an action: it writes it to a parameter of the address."""
     return lambda action: url_state.put(**{parameter: action.crop})
+
+
+def show_crops(
+    context: PageContext,
+    texts: Mapping[str, Sequence[str]],
+    parameter: str,
+    *,
+    model: str,
+    mark: str = "",
+    tone: Tone = "",
+    **options: Any,
+) -> None:
+    """Show crops of the store by id with their title and lines; a click writes one to a parameter of the address."""
+    images = load_crops(context, list(texts), model=model)
+    opened = url_state.text(parameter)
+    tiles = [
+        Tile(crop=crop, image=images[crop], title=title, lines=(*lines,), mark=mark, tone=tone, selected=crop == opened)
+        for crop, (title, *lines) in texts.items()
+    ]
+    contact_sheet(tiles, on_action=open_as(parameter), **options)
 
 
 def montage(images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], int, int]:

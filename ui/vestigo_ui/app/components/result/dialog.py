@@ -10,7 +10,7 @@ import streamlit as st
 from vestigo.reports.panels import region_overlay
 from vestigo.retrieval.query import Query
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.contact_sheet import montage, open_as
+from vestigo_ui.app.components.contact_sheet import montage
 from vestigo_ui.app.components.result.bar import LOOK, show_bar
 from vestigo_ui.app.components.result.explanation import show_explanation
 from vestigo_ui.app.components.result.place import show_place, show_related
@@ -30,14 +30,12 @@ CONDITIONS = ("within", "since", "until", "where", "filter", "lost", "sure", "re
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnsweredQuery:
-    """A query with its results.
+    """A query with the distances of its results by crop, in their order, by the model with the digest `model`.
 
     Attributes:
         query: Views of the person; empty if only `where` was searched.
-        model: Digest of the model that computed the distances.
         where: Conditions on attributes, for a query without views.
         uploads: RGB images of the views that are not in the store, with heads hidden where that is required.
-        distances: Distances of the results by crop, in their order.
         key: Key of the query's verdicts; None where no verdict can be given.
     """
 
@@ -75,7 +73,7 @@ def _show(context: PageContext, answered: AnsweredQuery, first: str) -> None:
     with right:
         listed = answered.distances.get(crop)
         show_explanation(context, answered.query, crop, model=model, where=answered.where, listed=listed)
-    show_related(context, row, model=model, on_action=open_as(LOOK))
+    show_related(context, row, model=model, parameter=LOOK)
     show_place(context, row, model=model)
 
 

@@ -1,6 +1,5 @@
 """Where and when a result was recorded: its facts, its frame, and other crops of its frame and tracklet."""
 
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -8,10 +7,9 @@ import streamlit as st
 from vestigo.ingest.crops import STILL
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import encode_jpeg
-from vestigo_ui.app.components.actions import UserAction
-from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
+from vestigo_ui.app.components.contact_sheet import show_crops
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.images import load_crops, load_facts, load_frame, spread
+from vestigo_ui.app.images import load_facts, load_frame, spread
 from vestigo_ui.app.text import covers_frame, draw_boxes, escape_md, format_duration, format_moment
 
 MAX_RELATED = 24
@@ -19,8 +17,8 @@ MAX_RELATED = 24
 Row = dict[str, Any]
 
 
-def show_related(context: PageContext, row: Row, *, model: str, on_action: Callable[[UserAction], object]) -> None:
-    """Show the other crops of a result's tracklet and of its frame; `on_action` handles a click on one."""
+def show_related(context: PageContext, row: Row, *, model: str, parameter: str) -> None:
+    """Show the other crops of a result's tracklet and frame; a click writes one to `parameter` of the address."""
     same_frame, same_tracklet = related_crops(context, row, model=model)
     for label, rows in (("Same tracklet", same_tracklet), ("Same frame", same_frame)):
         if not rows:
@@ -28,18 +26,9 @@ def show_related(context: PageContext, row: Row, *, model: str, on_action: Calla
         shown = spread(rows, MAX_RELATED)
         more = f" ({len(shown)} of {len(rows):,} shown)" if len(shown) < len(rows) else ""
         st.markdown(f"**{label}**{more}")
-        images = load_crops(context, [other["crop_id"] for other in shown], model=model)
-        tiles = [
-            Tile(
-                crop=other["crop_id"],
-                image=images[other["crop_id"]],
-                lines=(_time_of_day(other),) if rows is same_tracklet else (),
-            )
-            for other in shown
-        ]
-        contact_sheet(
-            tiles, key=f"result-{label}", label=label, width=96, on_action=on_action, opens_result=True
-        )
+        texts = {other["crop_id"]: ("", _time_of_day(other) if rows is same_tracklet else "") for other in shown}
+        options: dict[str, Any] = {"key": f"result-{label}", "label": label, "width": 96, "opens_result": True}
+        show_crops(context, texts, parameter, model=model, **options)
 
 
 def show_place(context: PageContext, row: Row, *, model: str) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import urlencode
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -217,7 +216,7 @@ def _show_camera(context: PageContext, model: Model, camera: CameraSummary, offs
     with st.container(horizontal=True, vertical_alignment="center"):
         back_button("All cameras", "camera", "frame")
         st.subheader(escape_md(camera.name), anchor=False)
-        address = f"/find?{urlencode({'pane': 'archive', 'camera': camera.name})}"
+        address = url_state.link("/find", pane="archive", camera=camera.name)
         st.link_button("Find people on this camera", address, icon=":material/person_search:")
     row = camera_table([camera], {camera.name: offset}).iloc[0]
     with st.container(horizontal=True):

@@ -181,8 +181,8 @@ def _show_quarantined(context: PageContext, run: Run, counts: Sequence[FailureCo
     st.subheader("Quarantined inputs", anchor=False)
     left, right = st.columns([2, 5])
     with left:
-        rows = [(count.reason, count.inputs, count.frames) for count in counts]
-        frame = pd.DataFrame(rows, columns=["Reason", "Inputs", "Frames"])
+        sizes = [(count.reason, count.inputs, count.frames) for count in counts]
+        frame = pd.DataFrame(sizes, columns=["Reason", "Inputs", "Frames"])
         show_table(context, frame, name="reasons", title=f"Reasons of run {run.id}")
     with right:
         reasons = [ANY, *(count.reason for count in counts)]
@@ -192,14 +192,11 @@ def _show_quarantined(context: PageContext, run: Run, counts: Sequence[FailureCo
         total = sum(count.inputs + count.frames for count in selected)
         page = choose_page(total, FAILURES_PAGE, name="failures", what="failures")
         failures = list(context.store.runs.failures(run.id, FAILURES_PAGE, offset=page * FAILURES_PAGE, reason=reason))
-        frame = pd.DataFrame(
-            {
-                "Input": [failure.input for failure in failures],
-                "Frame": ["–" if failure.frame is None else str(failure.frame) for failure in failures],
-                "Reason": [failure.reason for failure in failures],
-                "Detail": [failure.detail for failure in failures],
-            }
-        )
+        rows = [
+            (failure.input, "–" if failure.frame is None else str(failure.frame), failure.reason, failure.detail)
+            for failure in failures
+        ]
+        frame = pd.DataFrame(rows, columns=["Input", "Frame", "Reason", "Detail"])
         columns = {"Detail": st.column_config.TextColumn(width="large")}
         is_admin = context.may(Role.ADMIN)
         selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": "multi-row"} if is_admin else {}

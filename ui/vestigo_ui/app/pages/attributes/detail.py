@@ -38,12 +38,7 @@ Cells = list[tuple[str, str, ConfusionCell]]
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Crops of the archive by confidence.
-
-    Attributes:
-        counts: (101,) crops with at least each confidence in percent.
-        crops: All crops that are considered.
-    """
+    """Crops of the archive: (101,) counts with at least each confidence in percent, and the number of all crops."""
 
     counts: Int64Array
     crops: int

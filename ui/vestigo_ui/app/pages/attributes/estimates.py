@@ -111,9 +111,7 @@ def precision_by_part(
 
 def estimate_columns(name: str, estimate: ShareEstimate | None) -> dict[str, Any]:
     """Return an estimate in percent, its interval and its tasks as columns of a table."""
-    return {
-        f"{name} (%)": None if estimate is None else 100 * estimate.value,
-        "From (%)": None if estimate is None else 100 * estimate.low,
-        "To (%)": None if estimate is None else 100 * estimate.high,
-        "Tasks": 0 if estimate is None else estimate.reviewed,
-    }
+    if estimate is None:
+        return {f"{name} (%)": None, "From (%)": None, "To (%)": None, "Tasks": 0}
+    low, value, high = (100 * share for share in (estimate.low, estimate.value, estimate.high))
+    return {f"{name} (%)": value, "From (%)": low, "To (%)": high, "Tasks": estimate.reviewed}

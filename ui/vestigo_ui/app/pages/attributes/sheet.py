@@ -1,6 +1,7 @@
 """Crops of page Attributes: those of a cell of the confusion, or sightings of the archive by confidence."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from vestigo_models.arrays import Int64Array
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.choice import choose_page, choose_segment
-from vestigo_ui.app.components.contact_sheet import Tile, Tone, contact_sheet, open_as
+from vestigo_ui.app.components.contact_sheet import Tone, show_crops
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import load_crops, load_facts
@@ -25,7 +26,8 @@ from vestigo_ui.app.pages.attributes.selection import AttributesSelection, cell_
 from vestigo_ui.app.text import count_text, escape_md, format_moment
 
 PAGE = 48
-WIDTH = 116
+SHEET: dict[str, Any] = {"key": "attributes-sheet", "label": "Crops", "width": 116}
+"""Contact sheet of the page."""
 ORDERS = {"least": "Lowest confidence first", "most": "Highest confidence first"}
 
 
@@ -61,7 +63,8 @@ def show_cell(context: PageContext, selection: AttributesSelection, sample: Revi
         for row, share in zip(facts, confidences, strict=True)
     }
     _show_open_crop(context, selection, sample)
-    _show_sheet(context, selection, texts, mark=label_text, tone=tone)
+    options = {"mark": label_text, "tone": tone, **SHEET}
+    show_crops(context, texts, "crop", model=selection.model.digest, **options)
 
 
 def show_archive(context: PageContext, selection: AttributesSelection) -> None:
@@ -97,7 +100,7 @@ def show_archive(context: PageContext, selection: AttributesSelection) -> None:
         for sighting in sightings
     }
     _show_open_crop(context, selection, None)
-    _show_sheet(context, selection, texts)
+    show_crops(context, texts, "crop", model=selection.model.digest, **SHEET)
 
 
 def show_distribution(context: PageContext, selection: AttributesSelection) -> None:
@@ -143,24 +146,6 @@ def _attribute_counts(
     model: str, state: tuple[str, int], cameras: tuple[str, ...] | None, _context: PageContext
 ) -> dict[str, dict[str, int]]:
     return _context.index.attribute_counts(model, SightingFilter(cameras=cameras))
-
-
-def _show_sheet(
-    context: PageContext,
-    selection: AttributesSelection,
-    texts: Mapping[str, tuple[str, ...]],
-    *,
-    mark: str = "",
-    tone: Tone = "",
-) -> None:
-    """Show crops by id with their title and lines; a click opens one."""
-    images = load_crops(context, list(texts), model=selection.model.digest)
-    opened = url_state.text("crop")
-    tiles = [
-        Tile(crop=crop, image=images[crop], title=title, lines=(*lines,), mark=mark, tone=tone, selected=crop == opened)
-        for crop, (title, *lines) in texts.items()
-    ]
-    contact_sheet(tiles, key="attributes-sheet", label="Crops", width=WIDTH, on_action=open_as("crop"))
 
 
 def _show_open_crop(context: PageContext, selection: AttributesSelection, sample: ReviewSample | None) -> None:

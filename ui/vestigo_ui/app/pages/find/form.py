@@ -41,17 +41,10 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchForm:
-    """What is searched.
+    """What is searched: crops of the store and uploads (by digest) that are views of a person, and options.
 
-    Attributes:
-        model: Digest of the model.
-        crops: Crops of the store that are views of the person.
-        kept: Those of `crops` that were confirmed as results of the query, and stay among them.
-        uploads: Digests of uploads that are views of the person.
-        scope: Cameras, time and conditions; without views, the conditions are the query.
-        filter: The attribute filter.
-        rerank: Whether the nearest results are re-ranked.
-        top: Number of results.
+    `kept` are those of `crops` that were confirmed as results of the query, and stay among them. Without views, the
+    conditions of the scope are the query. `model` is the digest of the model.
     """
 
     model: str

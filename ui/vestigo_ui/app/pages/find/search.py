@@ -13,7 +13,7 @@ from vestigo.sightings.gallery import IndexedArchive
 from vestigo.sightings.index import BrowseIndex
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import OpenProgress, ProgressCallback
-from vestigo_ui.app.cache import LruCache
+from vestigo_ui.app.cache import shared_cache
 from vestigo_ui.app.context import PageContext, shared_index
 from vestigo_ui.app.images import shared_encoder
 from vestigo_ui.app.pages.find.form import SearchForm, Upload
@@ -33,12 +33,6 @@ class CachedSearch:
     result: SearchResult
 
 
-@st.cache_resource(show_spinner=False)
-def shared_results() -> LruCache[CachedSearch]:
-    """Return the cache of results of this process."""
-    return LruCache(CACHED_RESULTS)
-
-
 def make_query(form: SearchForm, uploads: dict[str, Upload]) -> Query:
     """Return the query of the form's views; raises ModelError if uploads need a model that cannot be loaded."""
     if not form.uploads:
@@ -54,15 +48,16 @@ def cached_search(context: PageContext, form: SearchForm, query: Query) -> tuple
     """
     form = form.effective()
     snapshot = context.store.crops.snapshot()
+    cache = shared_cache("find-results", CACHED_RESULTS)
     cached: CachedSearch | None = st.session_state.get(LAST)
     if cached is None or cached.form != form:
-        cached = shared_results().get((form, snapshot))
+        cached = cache.get((form, snapshot))
     if cached is None:
         bar = st.progress(0.0, text="Searching")
         result = run_search(context, form, query, _show_progress(bar.progress, count_crops(context, form, snapshot)))
         bar.empty()
         cached = CachedSearch(form=form, snapshot=snapshot, result=result)
-        shared_results().put((form, snapshot), cached)
+        cache.put((form, snapshot), cached)
     st.session_state[LAST] = cached
     return cached, cached.snapshot != snapshot
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import streamlit as st
 from vestigo.retrieval.query import Box
 from vestigo_models.detection.base import Detector
 from vestigo_models.detection.registry import AUTO, is_crop_size, make_detector
-from vestigo_models.errors import BadInput, UsageError
+from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import IMAGE_SUFFIXES, decode_image, encode_jpeg
 from vestigo_models.isolation import call
 from vestigo_ui.app.components import charts
@@ -114,21 +115,11 @@ def _show_people(context: PageContext, views: Sequence[Upload], scope: str) -> N
 
 
 def _show_drawn(context: PageContext, image: Image, box: Box) -> None:
-    try:
-        view = cut_upload(image, box)
-    except UsageError:
-        return
+    view = cut_upload(image, box)
     st.caption(f"Your box: {box.w}x{box.h} pixels")
     st.image(hide_upload(context, view.image), width=110, alt="The part inside the box")
-    st.button(
-        "Add to the query",
-        key="find-add-box",
-        type="primary",
-        icon=":material/person_add:",
-        shortcut="Alt+Enter",
-        on_click=add_upload,
-        args=(view,),
-    )
+    options: dict[str, Any] = {"type": "primary", "icon": ":material/person_add:", "shortcut": "Alt+Enter"}
+    st.button("Add to the query", key="find-add-box", on_click=add_upload, args=(view,), **options)
 
 
 def drawing_canvas(image: Image, people: Sequence[Box]) -> go.Figure:

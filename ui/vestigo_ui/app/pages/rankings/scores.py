@@ -16,7 +16,7 @@ from vestigo.evaluation.saved_rankings import RankingScores, score_ranking
 from vestigo.store.rankings.repository import SavedRanking
 from vestigo_models.arrays import Float64Array, Int64Array
 from vestigo_models.errors import UsageError
-from vestigo_ui.app.cache import LruCache
+from vestigo_ui.app.cache import shared_cache
 from vestigo_ui.app.context import PageContext
 
 CACHED_RANKINGS = 6
@@ -56,13 +56,9 @@ class OpenRanking:
 class RankingPair:
     """Two rankings and the n queries with the same name in both.
 
-    Attributes:
-        first: A ranking.
-        second: The ranking to compare it with.
-        first_queries: (n,) numbers of the queries in the first ranking.
-        second_queries: (n,) their numbers in the second one.
-        gain: (n,) average precision in the second minus that in the first ranking; NaN if one is not scored.
-        difference: Mean gain with its interval; None if it cannot be estimated.
+    `first_queries` and `second_queries` are their (n,) numbers. `gain` (n,) is the average precision in the second
+    minus that in the first ranking, NaN if one is not scored; `difference` is the mean gain with its interval, None if
+    it cannot be estimated.
     """
 
     first: OpenRanking
@@ -71,12 +67,6 @@ class RankingPair:
     second_queries: Int64Array
     gain: Float64Array
     difference: Difference | None
-
-
-@st.cache_resource(show_spinner=False)
-def shared_rankings() -> LruCache[Any]:
-    """Return the cache of scored rankings and pairs of this process."""
-    return LruCache(CACHED_RANKINGS)
 
 
 def open_ranking(context: PageContext, ranking: SavedRanking, protocol: Protocol) -> OpenRanking:
@@ -95,7 +85,8 @@ def open_ranking(context: PageContext, ranking: SavedRanking, protocol: Protocol
         return with_interval(ranking, protocol, scores)
 
     # The path identifies the content: files of a store never change.
-    opened: OpenRanking = shared_rankings().get_or_compute((context.store.ref, ranking.path, protocol), compute)
+    key = context.store.ref, ranking.path, protocol
+    opened: OpenRanking = shared_cache("rankings", CACHED_RANKINGS).get_or_compute(key, compute)
     return opened
 
 
@@ -109,7 +100,8 @@ def with_interval(ranking: SavedRanking, protocol: Protocol, scores: RankingScor
 def pair_rankings(context: PageContext, first: OpenRanking, second: OpenRanking) -> RankingPair:
     """Return the cached comparison of two rankings, see `compare_rankings`."""
     key = (context.store.ref, first.ranking.path, second.ranking.path, first.protocol)
-    pair: RankingPair = shared_rankings().get_or_compute(key, lambda: compare_rankings(first, second))
+    cache = shared_cache("rankings", CACHED_RANKINGS)
+    pair: RankingPair = cache.get_or_compute(key, lambda: compare_rankings(first, second))
     return pair
 
 

@@ -13,7 +13,7 @@ from vestigo.store.models.records import Model
 from vestigo.store.review.records import Annotation, LabelTask
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_ui.app.components.choice import back_button, choose_one, choose_page
-from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet, open_as
+from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet, show_crops
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import report_errors
@@ -145,17 +145,13 @@ def show_sightings(context: PageContext, model: Model) -> None:
     )
     ids = [sighting.crop for sighting in sightings]
     context.audit_once("view", what="sightings to correct", attribute=name, page=page + 1, shown=ids)
-    images = load_crops(context, ids, model=model.digest)
-    tiles = [
-        Tile(
-            crop=sighting.crop,
-            image=images[sighting.crop],
-            title=sighting.camera,
-            lines=(
-                f"{sighting.attributes[name]}, {sighting.confidences[name]:.0%}",
-                format_moment(sighting.time, sighting.offset_s, zone=False),
-            ),
+    texts = {
+        sighting.crop: (
+            sighting.camera,
+            f"{sighting.attributes[name]}, {sighting.confidences[name]:.0%}",
+            format_moment(sighting.time, sighting.offset_s, zone=False),
         )
         for sighting in sightings
-    ]
-    contact_sheet(tiles, key="review-pick", label="Sightings", width=116, on_action=open_as("sighting"))
+    }
+    options: dict[str, Any] = {"key": "review-pick", "label": "Sightings", "width": 116}
+    show_crops(context, texts, "sighting", model=model.digest, **options)

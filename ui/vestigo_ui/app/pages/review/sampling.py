@@ -13,7 +13,7 @@ from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES, fin
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app import url_state
-from vestigo_ui.app.cache import LruCache
+from vestigo_ui.app.cache import shared_cache
 from vestigo_ui.app.components.choice import choose_page
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet, open_as
 from vestigo_ui.app.components.tables import show_downloads
@@ -110,13 +110,9 @@ def _explained_sample(context: PageContext, name: str, model: Model, request: Sa
         sample = replace(sample, candidates=replace(sample.candidates, features=features))
         return ExplainedSample(project=name, model=model, request=request, sample=sample, reasons=reasons)
 
-    return shared_samples().get_or_compute((context.store.ref, *versions, model.digest, name, request), compute)
-
-
-@st.cache_resource(show_spinner=False)
-def shared_samples() -> LruCache[ExplainedSample]:
-    """Return the cache of samples of this process."""
-    return LruCache(CACHED_SAMPLES)
+    key = (context.store.ref, *versions, model.digest, name, request)
+    explained: ExplainedSample = shared_cache("samples", CACHED_SAMPLES).get_or_compute(key, compute)
+    return explained
 
 
 def _show_sample(context: PageContext, explained: ExplainedSample) -> None:
