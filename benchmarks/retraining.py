@@ -34,8 +34,7 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled, predict_attributes
-from vestigo_models.training.head_refit.fit import PULL, fit_heads
+from vestigo_models.training.head_refit import PULL, AttributeTargets, extract_pooled, fit_heads, predict_attributes
 from vestigo_workers.retraining.fit import RetrainingData, retrain
 
 NOISE = 0.05

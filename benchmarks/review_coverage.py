@@ -28,7 +28,7 @@ from vestigo.review.sampling.probabilities import combine_rounds, inclusion_prob
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES, find_strategy
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import predict_attributes
+from vestigo_models.training.head_refit import predict_attributes
 
 MIN_EFFECTIVE = 30
 """Effective number of reviews, median over samples, from which on the interval of a value should have its coverage."""

@@ -36,8 +36,7 @@ from vestigo.review.sampling.strategies import STRATEGIES, find_strategy
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import AttributeTargets, predict_attributes
-from vestigo_models.training.head_refit.fit import fit_heads
+from vestigo_models.training.head_refit import AttributeTargets, fit_heads, predict_attributes
 
 ROUND, ROUNDS = 50, 16
 WRONG = 0.05

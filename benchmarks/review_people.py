@@ -21,7 +21,7 @@ from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
 from vestigo_models.synthetic.crops import render_crop
 from vestigo_models.synthetic.presets import PRESETS
 from vestigo_models.synthetic.world import World
-from vestigo_models.training.head_refit.data import extract_pooled
+from vestigo_models.training.head_refit import extract_pooled
 
 PRESET = replace(
     PRESETS["default"], name="review", degradation=1.6, sloppiness=1.4, person_pixels=(36.0, 130.0), scenes=3

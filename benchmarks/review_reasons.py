@@ -28,7 +28,7 @@ from vestigo.review.sampling.scores import decay_by_rank, normalised_entropy
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA
-from vestigo_models.training.head_refit.data import predict_attributes
+from vestigo_models.training.head_refit import predict_attributes
 
 TENTH = 10
 

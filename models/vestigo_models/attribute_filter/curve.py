@@ -10,6 +10,7 @@ only lower the miss rate, so the bound of conformal risk control holds for the r
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -67,13 +68,12 @@ def measure_curve(
     Raises:
         ConfigError: If no query has a true match on another camera, or the gallery holds one person only.
     """
+    limit = partial(pair_limits, query, gallery, schema=schema, names=names, max_conflicts=max_conflicts)
     rows, matches = true_pairs(query, gallery)
     if not len(rows):
         raise ConfigError("a filter cannot be calibrated: no query has a true match on another camera")
-    limits = pair_limits(query, gallery, rows, matches, schema, names=names, max_conflicts=max_conflicts)
-    pids, miss_rates = _identity_miss_rates(limits, rows, query.pids, thresholds)
-    rows, columns = _sample_different_people(query, gallery, seed)
-    limits = np.sort(pair_limits(query, gallery, rows, columns, schema, names=names, max_conflicts=max_conflicts))
+    pids, miss_rates = _identity_miss_rates(limit(rows, matches), rows, query.pids, thresholds)
+    limits = np.sort(limit(*_sample_different_people(query, gallery, seed)))
     kept_fractions = np.searchsorted(limits, thresholds.astype(np.float32), side="left") / len(limits)
     return FilterCurve(thresholds=thresholds, miss_rates=miss_rates, pids=pids, kept_fractions=kept_fractions)
 

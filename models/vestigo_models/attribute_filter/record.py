@@ -1,27 +1,24 @@
 """What a model package knows about its confidences and its filter: the `calibration` of its `config.json`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from vestigo_models.attribute_filter.curve import FilterCurve
 from vestigo_models.attribute_filter.temperature import COLDEST, HOTTEST
 from vestigo_models.errors import ConfigError
+from vestigo_models.strict_model import StrictModel
 
 DIGITS = 6
 BOUNDS = (0.01, 0.02, 0.05)
 """Largest miss rates whose thresholds a record states; its curve holds those of all others."""
 
 
-class CurveRecord(BaseModel):
+class CurveRecord(StrictModel):
     """Miss rate and kept fraction of the filter at ascending thresholds; at the last one the filter is off."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tau: tuple[float, ...] = Field(min_length=1, description="thresholds, ascending")
     loss: tuple[float, ...] = Field(description="mean miss rate of an identity")
@@ -29,7 +26,7 @@ class CurveRecord(BaseModel):
     kept: tuple[float, ...] = Field(description="share of other people's crops that are kept")
 
     @model_validator(mode="after")
-    def _check(self) -> CurveRecord:
+    def _check(self) -> Self:
         if not len(self.tau) == len(self.loss) == len(self.bound) == len(self.kept):
             raise ValueError("tau, loss, bound and kept must be equally long")
         if any(a >= b for a, b in pairwise(self.tau)) or self.tau[-1] <= 1:
@@ -49,10 +46,8 @@ class CurveRecord(BaseModel):
         return next(holds, len(self.tau) - 1)
 
 
-class ThresholdRecord(BaseModel):
+class ThresholdRecord(StrictModel):
     """The threshold of `auto` for one largest miss rate, with figures from the curve, for readers of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     threshold: float = Field(gt=0, description="the smallest that holds the bound; above 1 the filter is off")
     identities: int = Field(ge=1, description="n, identities that the curve was measured on")
@@ -60,10 +55,8 @@ class ThresholdRecord(BaseModel):
     loss: float = Field(ge=0, le=1, description="mean miss rate of an identity")
 
 
-class FilterRecord(BaseModel):
+class FilterRecord(StrictModel):
     """The measured filter; it is valid for these attributes and this number of conflicts only."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     attributes: tuple[str, ...] = Field(default=(), description="attributes that the filter uses; none named = all")
     max_conflicts: int = Field(default=0, ge=0, description="conflicts that a kept crop may have")
@@ -72,10 +65,8 @@ class FilterRecord(BaseModel):
     curve: CurveRecord = Field(description="thresholds for any other largest miss rate")
 
 
-class SoftRecord(BaseModel):
+class SoftRecord(StrictModel):
     """The soft filter, distance + weight x conflict penalty, chosen for the best mAP on validation identities."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(ge=0, description="added to the distance for each unit of conflicting confidence")
     threshold: float = Field(gt=0, le=1, description="confidence from which an attribute can conflict")
@@ -83,10 +74,8 @@ class SoftRecord(BaseModel):
     mAP_without: float = Field(ge=0, le=100, description="without any filter, percent")
 
 
-class Calibration(BaseModel):
+class Calibration(StrictModel):
     """Temperatures of a model, and what the filter modes `auto` and `soft` need."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     temperatures: dict[str, float] = Field(default={}, description="attribute -> temperature; none = 1")
     filter: FilterRecord | None = Field(default=None, description="miss rate and kept fraction of the filter")
@@ -94,14 +83,13 @@ class Calibration(BaseModel):
     measured_on: str = Field(description="data and split, in words")
 
     @model_validator(mode="after")
-    def _check_temperatures(self) -> Calibration:
-        odd = {name: t for name, t in self.temperatures.items() if not COLDEST <= t <= HOTTEST}
-        if odd:
+    def _check_temperatures(self) -> Self:
+        if odd := {name: t for name, t in self.temperatures.items() if not COLDEST <= t <= HOTTEST}:
             raise ValueError(f"temperatures lie between {COLDEST} and {HOTTEST}, found {odd}")
         return self
 
     @classmethod
-    def read(cls, data: Mapping[str, Any] | None) -> Calibration | None:
+    def read(cls, data: Mapping[str, Any] | None) -> Self | None:
         """Read the `calibration` of a package; None if the package has none.
 
         Raises:
@@ -117,10 +105,8 @@ class Calibration(BaseModel):
             raise ConfigError(f"{key}: {first['msg']}; calibrate the model again") from None
 
 
-def record_filter(
-    curve: FilterCurve, names: Sequence[str] = (), max_conflicts: int = 0, bounds: Sequence[float] = BOUNDS
-) -> FilterRecord:
-    """Round a curve, measured with `names` and `max_conflicts`, and state thresholds for the miss rates `bounds`."""
+def record_filter(curve: FilterCurve, names: Sequence[str] = (), max_conflicts: int = 0) -> FilterRecord:
+    """Round a curve, measured with `names` and `max_conflicts`, and state thresholds for the miss rates `BOUNDS`."""
     identities = len(curve.pids)
     loss = curve.miss_rates.mean(axis=0)
     bound = (identities * loss + 1) / (identities + 1)
@@ -133,7 +119,7 @@ def record_filter(
         kept=tuple(curve.kept_fractions.round(DIGITS).tolist()),
     )
     thresholds = {}
-    for max_lost in bounds:
+    for max_lost in BOUNDS:
         at = record.find_threshold(max_lost)
         thresholds[f"{max_lost:g}"] = ThresholdRecord(
             threshold=record.tau[at], identities=identities, kept_fraction=record.kept[at], loss=record.loss[at]

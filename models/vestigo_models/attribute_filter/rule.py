@@ -20,19 +20,11 @@ LEAST_KEPT, LEAST_SHARE = 50, 0.01
 def encode_predictions(
     probabilities: Float32Array, schema: AttributeSchema, threshold: float, names: Sequence[str] = ()
 ) -> UInt64Array:
-    """Encode reliable predictions as words with one bit for each predicted class.
+    """Encode reliable predictions, with calibrated probabilities (N, M), as words G of docs/method.md, section "Rule".
 
-    A prediction is reliable if its confidence is at least `threshold`. They are compared in float32, so that 0.7 means
-    the same wherever it is read from. Of equally probable classes the first is predicted.
-
-    Args:
-        probabilities: Calibrated probabilities of N crops, (N, M).
-        schema: The attributes, M <= 64 classes.
-        threshold: tau; above 1 nothing is reliable.
-        names: Attributes that count; none named = all.
-
-    Returns:
-        Words G of docs/method.md, section "Rule", (N,).
+    A word has one bit for each predicted class. A prediction is reliable if its confidence is at least `threshold`;
+    above 1 none is. They are compared in float32, so that 0.7 means the same wherever it is read from. Of equally
+    probable classes the first is predicted. `names` are the attributes that count, none named = all.
 
     Raises:
         ConfigError: If the schema has more than 64 classes, or no attribute of such a name.
@@ -44,9 +36,8 @@ def encode_predictions(
     used[[schema.index(name) for name in names] or slice(None)] = True
     reliable = used & (confidences >= np.float32(threshold))
     least = np.where(reliable, confidences, np.float32(np.inf))
-    sizes = [len(attribute.values) for attribute in schema.attributes]
     bits = np.uint64(1) << np.arange(schema.classes, dtype=np.uint64)
-    predicted = np.where(probabilities >= np.repeat(least, sizes, axis=1), bits, np.uint64(0))
+    predicted = np.where(probabilities >= np.repeat(least, schema.sizes, axis=1), bits, np.uint64(0))
     words: UInt64Array = np.bitwise_or.reduce(predicted, axis=1)
     tied = np.flatnonzero(np.bitwise_count(words) > reliable.sum(axis=1))
     if len(tied):
@@ -68,16 +59,11 @@ def count_conflicts(query: UInt64Array, gallery: UInt64Array, schema: AttributeS
 def survivors(
     conflicts: UInt8Array, penalty: Callable[[int, Int64Array], Float32Array] | None = None, *, max_conflicts: int = 0
 ) -> BoolArray:
-    """Decide which gallery crops each query keeps (docs/method.md, sections "Rule" and "Never empty").
+    """Return which gallery crops each query keeps, (Q, G), from the numbers of conflicts, (Q, G).
 
-    Args:
-        conflicts: Numbers of conflicts, (Q, G).
-        penalty: Function of a query's row and k gallery rows that returns their `conflict_penalty`, (k,). A query that
-            would keep fewer than `least_kept` crops gets crops back in the order of conflicts, penalty and position.
-        max_conflicts: Conflicts that a kept crop may have.
-
-    Returns:
-        True for kept crops, (Q, G).
+    Implements docs/method.md, sections "Rule" and "Never empty": kept crops have at most `max_conflicts`, but a query
+    that would keep fewer than `least_kept` crops gets crops back in the order of conflicts, penalty and position.
+    `penalty` is a function of a query's row and k gallery rows that returns their `conflict_penalty`, (k,).
     """
     kept: BoolArray = conflicts <= max_conflicts
     least = least_kept(conflicts.shape[1])
@@ -119,5 +105,5 @@ def least_kept(gallery: int) -> int:
 
 
 def _class_masks(schema: AttributeSchema) -> UInt64Array:
-    sizes = [len(attribute.values) for attribute in schema.attributes]
-    return np.array([((1 << n) - 1) << at for n, at in zip(sizes, schema.offsets, strict=True)], dtype=np.uint64)
+    pairs = zip(schema.sizes, schema.offsets, strict=True)
+    return np.array([((1 << size) - 1) << start for size, start in pairs], dtype=np.uint64)

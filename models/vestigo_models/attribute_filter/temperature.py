@@ -19,39 +19,27 @@ BINS = 15
 def fit_temperatures(
     scores: FloatArray, labels: Int64Array, schema: AttributeSchema, *, identities: Int64Array | None = None
 ) -> dict[str, float]:
-    """Fit one temperature for each attribute by maximum likelihood.
+    """Fit one temperature for each attribute by maximum likelihood; it is 1 without labels.
 
-    The likelihood is convex in 1 / T, so one bounded search over log T finds its maximum.
-
-    Args:
-        scores: Logits or log-probabilities, (N, M); both give the same temperatures.
-        labels: Class ids, (N, n), -1 if missing.
-        schema: The n attributes.
-        identities: Identity of each image, (N,). If given, identities have equal weight, else images.
-
-    Returns:
-        Temperatures by attribute; 1 without labels.
+    The likelihood is convex in 1 / T, so one bounded search over log T finds its maximum. Scores are logits or
+    log-probabilities, (N, M), which give the same temperatures, and labels class ids, (N, n), -1 if missing. If the
+    identity of each image, (N,), is given, identities have equal weight, else images.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    temperatures: dict[str, float] = {}
+    def loss(log_temperature: float, group: Float64Array, truth: Int64Array, weights: Float64Array) -> float:
+        log_likelihood = log_softmax(group / np.exp(log_temperature), axis=1)[np.arange(len(truth)), truth]
+        return -float(weights @ log_likelihood)
+
+    temperatures = dict.fromkeys(schema.names, 1.0)
+    bounds = (np.log(COLDEST), np.log(HOTTEST))
     for name, group, truth, weights in _labelled(scores, labels, schema, identities):
-
-        def loss(
-            log_temperature: float,
-            group: Float64Array = group,
-            truth: Int64Array = truth,
-            weights: Float64Array = weights,
-        ) -> float:
-            log_likelihood = log_softmax(group / np.exp(log_temperature), axis=1)[np.arange(len(truth)), truth]
-            return -float(weights @ log_likelihood)
-
-        bounds = (np.log(COLDEST), np.log(HOTTEST))
-        best = minimize_scalar(loss, bounds=bounds, method="bounded") if len(truth) else None
-        # The search ends near the optimum, not on it; where 1 is as good, 1 is kept.
-        better = best is not None and best.fun < loss(0.0)
-        temperatures[name] = float(np.exp(best.x)) if best is not None and better else 1.0
+        if len(truth):
+            best = minimize_scalar(loss, bounds=bounds, args=(group, truth, weights), method="bounded")
+            # The search ends near the optimum, not on it; where 1 is as good, 1 is kept.
+            if best.fun < loss(0.0, group, truth, weights):
+                temperatures[name] = float(np.exp(best.x))
     return temperatures
 
 
@@ -86,10 +74,8 @@ def calibration_error(
 ) -> dict[str, float | None]:
     """Compute the expected calibration error of each attribute (Guo et al., ICML 2017, equation 3).
 
-    Probabilities are (N, M); labels and `identities` are those of `fit_temperatures`, and `bins` have equal width.
-
-    Returns:
-        Mean gap of confidence and accuracy, a fraction, by attribute; None without labels.
+    It is the mean gap of confidence and accuracy, a fraction; None without labels. Probabilities are (N, M); labels and
+    `identities` are those of `fit_temperatures`, and `bins` have equal width.
     """
     errors: dict[str, float | None] = {}
     for name, group, truth, weights in _labelled(probabilities, labels, schema, identities):

@@ -1,10 +1,8 @@
 """The interface of person detectors, and operations on their boxes."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -13,18 +11,13 @@ from vestigo_models.arrays import Float32Array, Float64Array, FloatArray, UInt8A
 
 @dataclass(frozen=True)
 class Detections:
-    """Detections of one frame, best first.
+    """Detections of one frame, best first."""
 
-    Attributes:
-        boxes: (N, 4), x, y, w, h in pixels of the frame; a box may extend beyond the frame.
-        scores: (N,), 0..1.
-    """
-
-    boxes: Float32Array
-    scores: Float32Array
+    boxes: Float32Array  # (N, 4), x, y, w, h in pixels of the frame; a box may extend beyond the frame
+    scores: Float32Array  # (N,), 0..1
 
     @classmethod
-    def ordered(cls, boxes: FloatArray, scores: FloatArray) -> Detections:
+    def ordered(cls, boxes: FloatArray, scores: FloatArray) -> Self:
         """Return detections in descending order of score, ties in the order of boxes."""
         boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
         scores = np.asarray(scores, dtype=np.float32).reshape(-1)

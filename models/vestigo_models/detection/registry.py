@@ -32,17 +32,13 @@ def _transformers(argument: str, device: str) -> Detector:
     return TransformersDetector(argument, device=device)
 
 
+_TRANSFORMERS = "An object detector of the transformers library that has the label person."
 DETECTORS: ComponentRegistry[DetectorFactory] = ComponentRegistry(
     "detector",
     "vestigo.detectors",
     [
         Component(name="hog", factory=_hog, help="OpenCV's people detector; needs no weights."),
-        Component(
-            name="hf",
-            factory=_transformers,
-            argument="FOLDER_OR_ID",
-            help="An object detector of the transformers library that has the label person.",
-        ),
+        Component(name="hf", factory=_transformers, argument="FOLDER_OR_ID", help=_TRANSFORMERS),
     ],
     reserved=(AUTO, NONE),
 )

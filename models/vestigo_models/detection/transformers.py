@@ -30,7 +30,15 @@ class TransformersDetector:
         if not self._person_ids:
             raise ModelError(f"detector {ref!r} has no label 'person', only {', '.join(list(labels.values())[:5])} ...")
         self._device = device
-        self.digest = self._digest()
+        facts = {
+            "algorithm": "transformers-1",
+            "type": self._model.config.model_type,
+            "processor": self._processor.to_dict(),
+            "person": sorted(self._person_ids),
+            "min_score": MIN_SCORE,
+            "max_iou": MAX_IOU,
+        }
+        self.digest = weights_digest(facts, self._model.state_dict())
 
     def detect(self, image: UInt8Array) -> Detections:
         """Return the people in an RGB uint8 frame of shape (height, width, 3) with the model's scores, 0..1."""
@@ -49,15 +57,3 @@ class TransformersDetector:
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)[is_person]
         scores = result["scores"].double().cpu().numpy()[is_person]
         return suppress(Detections.ordered(boxes, scores), max_iou=MAX_IOU)
-
-    def _digest(self) -> str:
-        """Return the SHA-256 of weights, preprocessing and parameters; the name does not matter."""
-        facts = {
-            "algorithm": "transformers-1",
-            "type": self._model.config.model_type,
-            "processor": self._processor.to_dict(),
-            "person": sorted(self._person_ids),
-            "min_score": MIN_SCORE,
-            "max_iou": MAX_IOU,
-        }
-        return weights_digest(facts, self._model.state_dict())

@@ -27,14 +27,9 @@ def activation(features: Float32Array) -> Float32Array:
 
 
 def find_foreground(features: Float32Array, *, sharpen: bool = True) -> BoolArray:
-    """Compute level 1: the more active of two clusters of all cells of an identity.
+    """Compute level 1, N x H x W: the more active of two clusters of all cells of an identity.
 
-    Args:
-        features: F, N x H x W x C.
-        sharpen: Whether activations a become sigmoid(10 a - 2) first; off for occluded people.
-
-    Returns:
-        Foreground mask, N x H x W.
+    With `sharpen`, activations a become sigmoid(10 a - 2) first; off for occluded people.
     """
     active = activation(features)
     values = 1 / (1 + np.exp(2 - 10 * active)) if sharpen else active
@@ -75,16 +70,9 @@ def guard_foreground(mask: BoolArray, body: BoolArray, *, least_iou: float) -> t
 def cluster_parts(
     features: Float32Array, mask: BoolArray, count: int, seed: int, device: Device = "cpu"
 ) -> UInt8Array | None:
-    """Compute level 2: clusters of the directions of foreground features.
+    """Compute level 2: `count` = K_c - 1 clusters of the directions of F in the foreground `mask`, N x H x W.
 
-    Clusters are numbered by their mean row and have no other meaning.
-
-    Args:
-        features: F, N x H x W x C.
-        mask: Foreground, N x H x W.
-        count: Clusters, K_c - 1.
-        seed: Of the first centres.
-        device: Device of k-means.
+    Clusters are numbered by their mean row and have no other meaning. `seed` is that of the first centres.
 
     Returns:
         Labels from 1 (top) to `count` (bottom), 0 outside the mask, N x H x W; None if the mask has fewer cells than

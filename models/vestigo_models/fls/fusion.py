@@ -3,29 +3,97 @@
 See docs/method.md, section "Fusion". Symbols: N images of one identity, on a grid of H x W cells.
 """
 
+import math
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from scipy import ndimage
 
 from vestigo_models.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
-from vestigo_models.fls.belongings import EIGHT, find_belongings, require_support, row_extent, scale_config
 from vestigo_models.fls.clustering import Device, cluster_parts, find_foreground, guard_foreground
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS, LOWER, REGIONS, UPPER
+
+EIGHT = np.ones((3, 3), dtype=bool)
+"""Structuring element of 8-connected components."""
+REFERENCE_CELLS = 64 * 32
+
+
+def scale_config(config: FlsConfig, shape: tuple[int, ...]) -> FlsConfig:
+    """Return the configuration for a grid of another size: areas scale with its cells, lengths with their root."""
+    share = shape[0] * shape[1] / REFERENCE_CELLS
+    lengths = {key: round(getattr(config, key) * math.sqrt(share)) for key in ("halo", "growth", "reach")}
+    areas = {key: max(1, round(getattr(config, key) * share)) for key in ("seed_cells", "least_cells", "speckle")}
+    if not config.speckle:
+        areas["speckle"] = 0
+    return config.model_copy(update=lengths | areas)
+
+
+def find_belongings(foreground: BoolArray, body: BoolArray, config: FlsConfig) -> BoolArray:
+    """Find belongings that the parser does not know, in one image: level 1 outside the parser's body, all H x W.
+
+    Level 1 also contains a halo around the body. A component must therefore start outside the halo, and may then grow
+    back to the body (docs/method.md, section "Belongings"). The configuration must be scaled to H x W.
+    """
+    missed = foreground & ~body
+    kept = np.zeros_like(body)
+    if not missed.any() or not body.any():
+        return kept
+    seeds = ndimage.binary_opening(missed & ~dilate(body, config.halo), EIGHT)
+    near = dilate(body, config.reach)
+    top, bottom = row_extent(body)
+    lowest, highest = config.heights
+    for seed in large_components(seeds, config.seed_cells):
+        grown = dilate(seed, config.growth, within=missed)
+        height = (np.nonzero(grown)[0].mean() + 0.5 - top) / (bottom - top)
+        if grown.sum() >= config.least_cells and (grown & near).any() and lowest <= height <= highest:
+            kept |= grown
+    return np.zeros_like(body) if kept.sum() > config.most_of_body * body.sum() else kept
+
+
+def large_components(mask: BoolArray, least: int) -> Iterator[BoolArray]:
+    """Yield the 8-connected components of an H x W mask that have at least `least` cells."""
+    components, _ = ndimage.label(mask, EIGHT)
+    sizes = np.bincount(components.ravel())
+    for index in np.flatnonzero(sizes[1:] >= least) + 1:
+        yield components == index
+
+
+def require_support(kept: BoolArray, support: int) -> BoolArray:
+    """Return the belongings of an identity, N x H x W, if `support` of its images (or all) show some, else none.
+
+    Belongings in a single image of several are more often errors.
+    """
+    showing = int(kept.any(axis=(1, 2)).sum())
+    return kept if showing >= min(support, len(kept)) else np.zeros_like(kept)
+
+
+def dilate(mask: BoolArray, steps: int, within: BoolArray | None = None) -> BoolArray:
+    """Grow a mask by `steps` cells in eight directions, inside `within` if it is given."""
+    if not steps:
+        return mask
+    grown: BoolArray = ndimage.binary_dilation(mask, EIGHT, iterations=steps, mask=within)
+    return grown
+
+
+def row_extent(mask: BoolArray) -> tuple[int, int]:
+    """Return the first row of an H x W mask that has a cell, and the row after the last one.
+
+    Raises:
+        ValueError: If the mask is empty.
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        raise ValueError("an empty mask has no extent")
+    return int(rows[0]), int(rows[-1]) + 1
 
 
 def combine_probabilities(network: Float32Array, parser: Float32Array) -> Float32Array:
     """Multiply and normalise region probabilities of network and parser (Hinton, "Products of Experts", ICANN 1999).
 
-    The parser's background counts for belongings too, because parsers do not know them; the probability of a class for
-    bags is added.
-
-    Args:
-        network: P, ... x 6.
-        parser: Region probabilities, ... x 6.
-
-    Returns:
-        Probabilities, ... x 6. Where the products are all zero, the network's.
+    All are ... x 6; where the products are all zero, the network's are returned. The parser's background counts for
+    belongings too, because parsers do not know them; the probability of a class for bags is added.
     """
     evidence = parser.copy()
     evidence[..., BELONGINGS] += parser[..., BACKGROUND]
@@ -99,10 +167,8 @@ def belongings_mask(probabilities: Float32Array, parsed: UInt8Array, config: Fls
     candidates = (probabilities >= config.sure) & np.isin(parsed, (BACKGROUND, UPPER, LOWER))
     kept = np.zeros_like(candidates)
     for image, cells in enumerate(candidates):
-        components, _ = ndimage.label(cells, EIGHT)
-        large = np.bincount(components.ravel()) >= config.least_cells
-        large[0] = False
-        kept[image] = large[components]
+        for component in large_components(cells, config.least_cells):
+            kept[image] |= component
     return kept
 
 
@@ -143,12 +209,8 @@ def relative_heights(body: BoolArray) -> Float64Array:
 
 def smooth(labels: UInt8Array) -> UInt8Array:
     """Apply a 3 x 3 majority filter to an H x W label map; a tie keeps the label."""
-    votes = np.stack(
-        [
-            ndimage.convolve((labels == region.id).astype(np.uint8), EIGHT.astype(np.uint8), mode="constant")
-            for region in REGIONS.regions
-        ]
-    )
+    cells = [(labels == region.id).astype(np.uint8) for region in REGIONS.regions]
+    votes = np.stack([ndimage.convolve(each, EIGHT.astype(np.uint8), mode="constant") for each in cells])
     most = votes.max(axis=0)
     tied = (votes == most).sum(axis=0) > 1
     return np.where(tied, labels, votes.argmax(axis=0)).astype(np.uint8)
@@ -156,12 +218,10 @@ def smooth(labels: UInt8Array) -> UInt8Array:
 
 def remove_speckle(labels: UInt8Array, least: int) -> UInt8Array:
     """Return an H x W label map whose 8-connected components of fewer than `least` cells are background."""
-    cleaned = labels.copy()
+    cleaned = np.zeros_like(labels)
     for region in REGIONS.regions[1:]:
-        components, _ = ndimage.label(labels == region.id, EIGHT)
-        small = np.bincount(components.ravel()) < least
-        small[0] = False
-        cleaned[small[components]] = BACKGROUND
+        for component in large_components(labels == region.id, least):
+            cleaned[component] = region.id
     return cleaned
 
 

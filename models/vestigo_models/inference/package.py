@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import Field, FiniteFloat
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -25,6 +25,7 @@ from vestigo_models.networks.outputs import PART, ReidNetwork
 from vestigo_models.networks.weights import CONFIG, WEIGHTS, read_config, weights_digest, write_package
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import RegionSchema
+from vestigo_models.strict_model import StrictModel
 
 HUB_PREFIX = "hub:"
 DEFAULT_PACKAGE = "tiny"
@@ -32,10 +33,8 @@ Triple = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 Scale = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
 
 
-class PackageConfig(BaseModel):
+class PackageConfig(StrictModel):
     """`config.json`: everything about a model but its weights."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format_version: Literal[1] = Field(default=1, description="version of this file; other versions are refused")
     name: str = Field(description="name of the model")

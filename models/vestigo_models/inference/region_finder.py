@@ -18,7 +18,7 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.parsing.base import Parsed, Parser
-from vestigo_models.parsing.region_merge import merge_labels, resample_regions
+from vestigo_models.parsing.label_maps import merge_labels, resample_regions
 from vestigo_models.schemas.regions import BELONGINGS, REGIONS
 
 IMAGES_AT_ONCE = 64

@@ -1,9 +1,7 @@
 """Attribute learning from regions (ALM) and attribute re-weighting (AWM); see docs/method.md for both."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,19 +26,16 @@ class PooledFeatures(NamedTuple):
         return torch.cat([self.whole[:, None], self.foreground[:, None], self.parts], dim=1)
 
     @classmethod
-    def unstack(cls, stacked: Tensor) -> PooledFeatures:
+    def unstack(cls, stacked: Tensor) -> Self:
         """Split what `stack` returned."""
         return cls(stacked[:, 0], stacked[:, 1], stacked[:, 2:])
 
 
 def pool_regions(features: FeatureMap, probabilities: Tensor, norm: PoolNorm = "none") -> PooledFeatures:
-    """Pool F with the region probabilities P as weights (docs/method.md, section "ALM").
+    """Pool F with the region probabilities P, B x K x H x W and background first, as weights.
 
-    Args:
-        features: F, B x C x H x W.
-        probabilities: P, B x K x H x W, background first; they sum to 1 over K.
-        norm: With `none` the weights are not divided by their sum, so an absent part tends to zero and the parts add up
-            to the foreground. `area` divides by the sum.
+    With the norm `none` weights are not divided by their sum, so an absent part tends to zero and the parts add up to
+    the foreground; `area` divides by the sum.
     """
     regions = features.pool(probabilities)
     whole, parts = regions.sum(dim=1), regions[:, 1:]
@@ -55,14 +50,9 @@ def pool_regions(features: FeatureMap, probabilities: Tensor, norm: PoolNorm = "
 class AttributeHeads(nn.Module):
     """A softmax classifier for each attribute on the concatenated pooled features of its regions.
 
-    Each head is BatchNorm1d, which removes the scale that pooling leaves, and Linear.
-
-    Args:
-        schema: The n attributes.
-        parts: Names of the regions 1..K-1.
-        sources: Regions of each attribute: names of `parts`, `global` or `foreground`.
-        channels: C.
-        dropout: Share of the input of a head that is dropped in training.
+    Each head is BatchNorm1d, which removes the scale that pooling leaves, and Linear; in training the share `dropout`
+    of its input is dropped. `sources` has the regions of each attribute: names of `parts`, which are the regions
+    1..K-1, `global` or `foreground`.
 
     Raises:
         ConfigError: If an attribute has no regions, or a region or attribute in `sources` is unknown.
@@ -80,20 +70,17 @@ class AttributeHeads(nn.Module):
         known = (GLOBAL, FOREGROUND, *parts)
         mistakes = [f"{name}: no region" for name in schema.names if not sources.get(name)]
         mistakes += [f"{name}: no such attribute" for name in sources if name not in schema.names]
-        mistakes += [
-            f"{name}: no region {region!r} (known: {', '.join(known)})"
-            for name, regions in sources.items()
-            for region in regions
-            if region not in known
-        ]
+        for name, regions in sources.items():
+            unknown = [region for region in regions if region not in known]
+            mistakes += [f"{name}: no region {region!r} (known: {', '.join(known)})" for region in unknown]
         if mistakes:
             raise ConfigError(f"attr_regions: {'; '.join(mistakes)}")
         self.schema, self.dropout = schema, dropout
         self.positions = [[known.index(region) for region in sources[name]] for name in schema.names]
         widths = [channels * len(positions) for positions in self.positions]
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, len(attribute.values)))
-            for width, attribute in zip(widths, schema.attributes, strict=True)
+            nn.Sequential(nn.BatchNorm1d(width), nn.Linear(width, size))
+            for width, size in zip(widths, schema.sizes, strict=True)
         )
 
     def forward(self, pooled: PooledFeatures) -> Tensor:
@@ -148,5 +135,4 @@ class Reweighting(nn.Module):
 
 def attribute_log_softmax(logits: Tensor, schema: AttributeSchema) -> Tensor:
     """Compute the log softmax within each attribute, B x M to B x M."""
-    groups = torch.split(logits, [len(attribute.values) for attribute in schema.attributes], dim=1)
-    return torch.cat([functional.log_softmax(group, dim=1) for group in groups], dim=1)
+    return torch.cat([functional.log_softmax(logits[:, group], dim=1) for group in schema.slices], dim=1)

@@ -11,7 +11,7 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.networks.alm import AttributeHeads, attribute_regions
 from vestigo_models.networks.backbones import BACKBONES
 from vestigo_models.networks.config import NetworkConfig, Pooling
-from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck
+from vestigo_models.networks.feature_map import ConcatNeck, JoinedNeck, PyramidNeck
 from vestigo_models.networks.outputs import Backbone, BNNeck, NetworkOutput, ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -21,15 +21,14 @@ from vestigo_models.schemas.regions import GLOBAL, RegionSchema
 class GeneralisedMean(nn.Module):
     """GeM pooling with a learnt exponent (Radenović et al., TPAMI 2019): from average (1) to maximum (infinity)."""
 
-    def __init__(self, exponent: float = 3.0, floor: float = 1e-6) -> None:
+    def __init__(self, exponent: float = 3.0) -> None:
         super().__init__()
         self.exponent = nn.Parameter(torch.tensor(exponent))
-        self.floor = floor
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool B x C x H x W, not negative, to B x C."""
         # Powers of small numbers leave the range of half precision.
-        powers = x.float().clamp(min=self.floor).pow(self.exponent)
+        powers = x.float().clamp(min=1e-6).pow(self.exponent)
         return powers.mean(dim=(2, 3)).pow(1.0 / self.exponent)
 
 
@@ -58,15 +57,10 @@ def build_network(
     attr_dropout: float = 0.0,
     awm_dropout: float | None = None,
 ) -> ReidNetwork:
-    """Build a network with fresh weights.
+    """Build a network with fresh weights, which predicts the attributes of `schema` from `regions`.
 
-    Args:
-        config: The configuration.
-        identities: Training identities; 0 for a network without the classifiers of training.
-        schema: Attributes that the network predicts.
-        regions: Regions that attributes are read from.
-        attr_dropout: Share of the input of an attribute head that is dropped in training.
-        awm_dropout: See `SemanticNetwork`.
+    Without training `identities` it has no classifiers for them. `attr_dropout` is the share of the input of an
+    attribute head that is dropped in training; see `SemanticNetwork` for `awm_dropout`.
 
     Raises:
         ConfigError: If keys contradict each other, there is no schema for attributes, or an attribute has no region.

@@ -7,17 +7,11 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module, ABC):
-    """Computes feature maps of images, from fine to coarse.
-
-    Attributes:
-        channels: Channels of each map.
-        strides: Stride of each map: it is B x channels[i] x H/strides[i] x W/strides[i].
-        native_size: Input size that the backbone is designed for: height and width in pixels.
-    """
+    """Computes feature maps of images, from fine to coarse: map i is B x channels[i] x H/strides[i] x W/strides[i]."""
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
-    native_size: tuple[int, int]
+    native_size: tuple[int, int]  # input size that the backbone is designed for: height and width in pixels
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -10,8 +10,14 @@ from torch import Tensor, nn
 
 from vestigo_models.networks.alm import AttributeHeads, PooledFeatures, Reweighting, attribute_log_softmax, pool_regions
 from vestigo_models.networks.config import NetworkConfig
-from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
-from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, SpatialAttention
+from vestigo_models.networks.feature_map import (
+    ConcatNeck,
+    FeatureMap,
+    JoinedNeck,
+    PixelClassifier,
+    PyramidNeck,
+    SpatialAttention,
+)
 from vestigo_models.networks.outputs import GLOBAL_ATTRIBUTES, PART, Backbone, BNNeck, NetworkOutput, ReidNetwork
 from vestigo_models.schemas.regions import FOREGROUND, GLOBAL
 

@@ -14,35 +14,21 @@ MAX_CLASSES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """The result of parsing one image.
+    """The result of parsing one image."""
 
-    Attributes:
-        labels: (h, w) uint8, the parser's class ids at the image's size.
-        regions: (K, rows, columns) float32, region probabilities on the grid.
-    """
-
-    labels: UInt8Array
-    regions: Float32Array
+    labels: UInt8Array  # (h, w), the parser's class ids at the image's size
+    regions: Float32Array  # (K, rows, columns), region probabilities on the grid
 
 
 class Parser(ABC):
-    """Parses crops of people. The result for an image is deterministic and independent of other images.
+    """Parses crops of people. The result for an image is deterministic and independent of other images."""
 
-    Attributes:
-        label_set: The parser's classes and their regions.
-        digest: SHA-256 (hex) of the weights and of every setting that changes the result.
-    """
-
-    label_set: ParserLabels
-    digest: str
+    label_set: ParserLabels  # the parser's classes and their regions
+    digest: str  # SHA-256 (hex) of the weights and of every setting that changes the result
 
     @abstractmethod
     def parse(self, image: UInt8Array, name: str, /) -> Parsed:
-        """Parse one image.
-
-        Args:
-            image: RGB uint8, (h, w, 3).
-            name: Name of the image file, "" if it has none.
+        """Parse one RGB image, (h, w, 3); `name` is that of the image file, "" if it has none.
 
         Raises:
             BadInput: If the image cannot be parsed.
@@ -50,10 +36,10 @@ class Parser(ABC):
 
     def parse_many(self, images: Sequence[UInt8Array], names: Sequence[str], /) -> Sequence[Parsed | BadInput]:
         """Parse several images, in the order given; an image that cannot be parsed gives its error."""
-        return [self._parse_or_error(image, name) for image, name in zip(images, names, strict=True)]
-
-    def _parse_or_error(self, image: UInt8Array, name: str) -> Parsed | BadInput:
-        try:
-            return self.parse(image, name)
-        except BadInput as error:
-            return error
+        results: list[Parsed | BadInput] = []
+        for image, name in zip(images, names, strict=True):
+            try:
+                results.append(self.parse(image, name))
+            except BadInput as error:
+                results.append(error)
+        return results

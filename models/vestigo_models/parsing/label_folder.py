@@ -13,8 +13,7 @@ from vestigo_models.errors import BadInput, ConfigError, first_line
 from vestigo_models.inference.image_formats import open_image
 from vestigo_models.inference.images import MAX_PIXELS
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
-from vestigo_models.parsing.label_maps import LABEL_SETS, ParserLabels
-from vestigo_models.parsing.region_merge import merge_hard
+from vestigo_models.parsing.label_maps import LABEL_SETS, ParserLabels, merge_hard
 from vestigo_models.schemas.regions import REGIONS
 
 DESCRIPTION = "labels.json"
@@ -24,13 +23,8 @@ DESCRIPTION = "labels.json"
 class FolderParser(Parser):
     """Reads `NAME.png` for the image `NAME.jpg`: one channel of class ids at the image's size.
 
-    The classes are those in the folder's `labels.json`, which `vestigo regions` writes, or else those of the named
-    label set, or of a label map of class ids.
-
-    Args:
-        folder: The folder.
-        label_map: Region of each class, by name or by id.
-        name: A key of `LABEL_SETS`, for a folder without `labels.json`.
+    The classes are those in the folder's `labels.json`, which `vestigo regions` writes, or else those of the label set
+    `name`, a key of `LABEL_SETS`, or of a label map of class ids.
     """
 
     def __init__(self, folder: Path, label_map: Mapping[str, str] | None = None, name: str | None = None) -> None:
@@ -39,16 +33,13 @@ class FolderParser(Parser):
             raise ConfigError(f"label maps: {folder} is not a folder{sets}")
         self._folder = folder
         self.label_set = read_label_set(folder, label_map, name)
-        self.digest = self._digest()
-
-    def _digest(self) -> str:
         facts = [self.label_set.classes, self.label_set.regions, self.label_set.split]
         digest = hashlib.sha256(json.dumps(facts).encode())
-        for path in sorted(self._folder.glob("*.png")):
+        for path in sorted(folder.glob("*.png")):
             digest.update(path.name.encode())
             with path.open("rb") as handle:
                 digest.update(hashlib.file_digest(handle, "sha256").digest())
-        return digest.hexdigest()
+        self.digest = digest.hexdigest()
 
     def parse(self, image: UInt8Array, name: str) -> Parsed:
         """Read the label map of one image, see `Parser.parse`.
@@ -60,12 +51,9 @@ class FolderParser(Parser):
         if labels.shape != image.shape[:2]:
             (height, width), (rows, columns) = image.shape[:2], labels.shape
             raise BadInput("bad-labels", f"the label map of {name} is {columns}x{rows}, the image {width}x{height}")
-        if labels.size and labels.max() >= len(self.label_set):
-            raise BadInput(
-                "bad-labels",
-                f"the label map of {name} holds class {labels.max()}; {self.label_set.name} ends at"
-                f" {len(self.label_set) - 1}",
-            )
+        if labels.size and (highest := labels.max()) >= len(self.label_set):
+            end = f"{self.label_set.name} ends at {len(self.label_set) - 1}"
+            raise BadInput("bad-labels", f"the label map of {name} holds class {highest}; {end}")
         return Parsed(labels=labels, regions=merge_hard(labels, self.label_set))
 
 

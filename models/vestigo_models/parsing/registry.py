@@ -52,31 +52,17 @@ def _split_label_set(argument: str) -> tuple[str, str | None]:
     return (path, labels) if path and labels in LABEL_SETS else (argument, None)
 
 
+_BUILT_IN: tuple[tuple[str, str, ParserFactory, str], ...] = (
+    ("default", "", _package, "The parser that ships with Vestigo."),
+    ("package", "FOLDER", _package, "A package of `vestigo train-parser`."),
+    ("schp", "CHECKPOINT[:lip|atr|pascal]", _schp, "A public checkpoint of Self-Correction Human Parsing."),
+    ("hf", "FOLDER_OR_ID", _transformers, "A semantic segmentation model of the transformers library."),
+    ("labels", "FOLDER[:lip|atr|pascal]", _label_folder, "A folder with a PNG for each image."),
+)
 PARSERS: ComponentRegistry[ParserFactory] = ComponentRegistry(
     "parser",
     "vestigo.parsers",
-    [
-        Component(name="default", factory=_package, help="The parser that ships with Vestigo."),
-        Component(name="package", factory=_package, argument="FOLDER", help="A package of `vestigo train-parser`."),
-        Component(
-            name="schp",
-            factory=_schp,
-            argument="CHECKPOINT[:lip|atr|pascal]",
-            help="A public checkpoint of Self-Correction Human Parsing.",
-        ),
-        Component(
-            name="hf",
-            factory=_transformers,
-            argument="FOLDER_OR_ID",
-            help="A semantic segmentation model of the transformers library.",
-        ),
-        Component(
-            name="labels",
-            factory=_label_folder,
-            argument="FOLDER[:lip|atr|pascal]",
-            help="A folder with a PNG for each image.",
-        ),
-    ],
+    [Component(name=name, argument=arg, factory=factory, help=text) for name, arg, factory, text in _BUILT_IN],
 )
 
 

@@ -5,9 +5,8 @@ activated batch normalisation: it uses the absolute value of its weight and, exc
 ReLU. `load_public` and `ActivatedNorm` are equivalent to it (docs/method.md, "Parsing and region merge").
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import cv2
 import numpy as np
@@ -20,8 +19,7 @@ from vestigo_models.errors import ModelError
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.networks.weights import read_weights, weights_digest
 from vestigo_models.parsing.base import Parsed, Parser
-from vestigo_models.parsing.label_maps import LABEL_SETS, ParserLabels
-from vestigo_models.parsing.region_merge import merge
+from vestigo_models.parsing.label_maps import LABEL_SETS, ParserLabels, merge
 
 DEPTHS = (3, 4, 23, 3)
 SLOPE = 0.01
@@ -63,15 +61,13 @@ class DilatedBottleneck(nn.Module):
 class PyramidPooling(nn.Module):
     """Pyramid pooling of PSPNet: features and their means over grids of 1, 2, 3 and 6 cells a side."""
 
-    def __init__(self, channels: int, out: int, grids: Sequence[int] = (1, 2, 3, 6)) -> None:
+    def __init__(self, channels: int, out: int) -> None:
         super().__init__()
+        grids = (1, 2, 3, 6)
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(grid), nn.Conv2d(channels, out, 1, bias=False), ActivatedNorm(out))
-            for grid in grids
+            nn.Sequential(nn.AdaptiveAvgPool2d(grid), *_projection(channels, out)) for grid in grids
         )
-        self.bottleneck = nn.Sequential(
-            nn.Conv2d(channels + len(grids) * out, out, 3, padding=1, bias=False), ActivatedNorm(out)
-        )
+        self.bottleneck = _projection(channels + len(grids) * out, out, kernel=3)
 
     def forward(self, x: Tensor) -> Tensor:
         """B x C x H x W to B x out x H x W."""
@@ -134,12 +130,7 @@ class CE2P(nn.Module):
         self.edge = EdgeBranch((4 * width, 8 * width, 16 * width), middle)
         self.decoder = Decoder(8 * width, 4 * width, middle, 3 * width // 4, classes)
         # Spelt like this in the checkpoints.
-        self.fushion = nn.Sequential(
-            nn.Conv2d(4 * middle, middle, 1, bias=False),
-            ActivatedNorm(middle),
-            nn.Dropout2d(0.1),
-            nn.Conv2d(middle, classes, 1),
-        )
+        self.fushion = nn.Sequential(*_projection(4 * middle, middle), nn.Dropout2d(0.1), nn.Conv2d(middle, classes, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """B x 3 x S x S, BGR and normalised, to logits of the fusion branch, B x classes x S/4 x S/4 (rounded up)."""
@@ -183,15 +174,15 @@ def enlarge(x: Tensor, like: Tensor) -> Tensor:
     return functional.interpolate(x, like.shape[2:], mode="bilinear", align_corners=True)
 
 
-def _projection(channels: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, out, 1, bias=False), ActivatedNorm(out))
+def _projection(channels: int, out: int, kernel: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, ActivatedNorm(out))
 
 
 def _layer(channels: int, middle: int, blocks: int, *, stride: int, dilation: int) -> nn.Sequential:
     first = DilatedBottleneck(channels, middle, stride=stride, dilation=dilation)
-    return nn.Sequential(
-        first, *(DilatedBottleneck(4 * middle, middle, stride=1, dilation=dilation) for _ in range(blocks - 1))
-    )
+    others = (DilatedBottleneck(4 * middle, middle, stride=1, dilation=dilation) for _ in range(blocks - 1))
+    return nn.Sequential(first, *others)
 
 
 # The network was trained on BGR.
@@ -206,12 +197,11 @@ class SchpParser(Parser):
 
     def __init__(self, network: CE2P, label_set: ParserLabels, *, device: str = "cpu") -> None:
         self.network = network.eval().to(device)
-        self.label_set = label_set
+        self.label_set, self._device = label_set, device
         self.digest = weights_digest({"algorithm": "schp-1", "labels": label_set.name}, network.state_dict())
-        self._device = device
 
     @classmethod
-    def load(cls, ref: str, labels: str | None = None, *, device: str = "cpu") -> SchpParser:
+    def load(cls, ref: str, labels: str | None = None, *, device: str = "cpu") -> Self:
         """Load a checkpoint from a file; without `labels`, its number of classes determines the label set.
 
         Raises:

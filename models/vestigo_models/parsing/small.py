@@ -3,17 +3,15 @@
 A package is a folder with `model.safetensors` and `config.json`.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,9 +22,9 @@ from vestigo_models.networks.backbones import HalfInstanceNorm, convolution_and_
 from vestigo_models.networks.config import InputSize
 from vestigo_models.networks.weights import CONFIG, WEIGHTS, read_config, read_weights, weights_digest, write_package
 from vestigo_models.parsing.base import Parsed, Parser
-from vestigo_models.parsing.label_maps import ParserLabels
-from vestigo_models.parsing.region_merge import merge
+from vestigo_models.parsing.label_maps import ParserLabels, merge
 from vestigo_models.schemas.regions import REGIONS
+from vestigo_models.strict_model import StrictModel
 
 STRIDE = 16
 """Stride of the deepest map; input sides are multiples of it."""
@@ -101,16 +99,12 @@ CPU_BATCH, GPU_BATCH = 1, 32
 """On one core a batch of 8 takes a fifth less time per crop, and four times as much for a single crop."""
 
 
-class ParserConfig(BaseModel):
+class ParserConfig(StrictModel):
     """`config.json` of a parser package."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format_version: Literal[1] = Field(default=1, description="version of this file")
     name: str = Field(default="parser", description="name of the parser")
-    input_size: InputSize = Field(
-        default=(128, 64), description="height and width of the input in pixels, multiples of 16"
-    )
+    input_size: InputSize = Field(default=(128, 64), description="height and width in pixels, multiples of 16")
     classes: tuple[str, ...] = Field(default=CLASSES, description="names of the classes by id")
     trained_on: dict[str, Any] = Field(default={}, description="data and command")
     judged: dict[str, Any] = Field(default={}, description="measurements and their data")
@@ -142,15 +136,14 @@ class EmbeddedParser(Parser):
         self._batch_size = batch_size or (CPU_BATCH if torch.device(device).type == "cpu" else GPU_BATCH)
 
     @classmethod
-    def from_pretrained(cls, ref: str | Path, *, device: str = "cpu", batch_size: int | None = None) -> EmbeddedParser:
+    def from_pretrained(cls, ref: str | Path, *, device: str = "cpu", batch_size: int | None = None) -> Self:
         """Load `default`, which ships with Vestigo, or a folder of `save_pretrained` or `vestigo train-parser`.
 
         Raises:
             ModelError: If there is no such package, or weights and configuration do not match.
         """
-        folder = Path(str(resources.files("vestigo_models") / "packages" / DEFAULT_PACKAGE))
-        if str(ref) != "default":
-            folder = Path(ref)
+        shipped = Path(str(resources.files("vestigo_models") / "packages" / DEFAULT_PACKAGE))
+        folder = shipped if str(ref) == "default" else Path(ref)
         if not (folder / CONFIG).is_file():
             raise ModelError(
                 f"parser {str(folder)!r}: no folder with {CONFIG} and {WEIGHTS}; give one of `vestigo train-parser`"
@@ -181,24 +174,17 @@ class EmbeddedParser(Parser):
         """Parse one image, see `Parser.parse`."""
         return self.parse_many([image])[0]
 
+    @torch.inference_mode()
     def parse_many(self, images: Sequence[UInt8Array], _names: Sequence[str] = ()) -> list[Parsed]:
         """Parse RGB uint8 crops of any size (h, w, 3) in batches; each result equals that of `parse` bit for bit."""
         results: list[Parsed] = []
         for start in range(0, len(images), self._batch_size):
             batch = images[start : start + self._batch_size]
-            logits = self._logits(batch)
-            results.extend(self._parsed(logits[place], image) for place, image in enumerate(batch))
+            # Padded, since kernels depend on the size of the batch.
+            x = padded_input(batch, self.config.input_size, self._batch_size, device=self._device)
+            for logits, image in zip(self._network(x).float().cpu().contiguous(), batch, strict=False):
+                full = functional.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
+                labels = full.argmax(dim=0).numpy().astype(np.uint8)
+                probabilities = logits.softmax(dim=0).permute(1, 2, 0).contiguous().numpy()
+                results.append(Parsed(labels=labels, regions=merge(probabilities, self.label_set)))
         return results
-
-    @torch.inference_mode()
-    def _logits(self, images: Sequence[UInt8Array]) -> Tensor:
-        """Return logits on the CPU, B x classes x H/2 x W/2; the batch is padded, since kernels depend on B."""
-        x = padded_input(images, self.config.input_size, self._batch_size, device=self._device)
-        logits: Tensor = self._network(x)
-        return logits.float().cpu().contiguous()
-
-    @torch.inference_mode()
-    def _parsed(self, logits: Tensor, image: UInt8Array) -> Parsed:
-        full = functional.interpolate(logits[None], image.shape[:2], mode="bilinear", align_corners=False)[0]
-        probabilities = logits.softmax(dim=0).permute(1, 2, 0).contiguous().numpy()
-        return Parsed(labels=full.argmax(dim=0).numpy().astype(np.uint8), regions=merge(probabilities, self.label_set))

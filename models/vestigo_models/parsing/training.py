@@ -11,7 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,6 +23,7 @@ from vestigo_models.networks.weights import CONFIG
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.parsing.small import EmbeddedParser, ParserConfig, ParserNetwork
 from vestigo_models.progress import ProgressCallback, ignore_progress
+from vestigo_models.strict_model import StrictModel
 from vestigo_models.training.augmentation import augment_pair
 from vestigo_models.training.config import AugmentationConfig
 from vestigo_models.training.state import MAX_SKIPPED_STEPS
@@ -33,22 +34,16 @@ DICE_FLOOR = 1.0
 """Pixels added to numerator and denominator of soft Dice, so that a class absent from a batch has no loss."""
 
 
-class ParserTrainConfig(BaseModel):
+class ParserTrainConfig(StrictModel):
     """Configuration of one training of the small parser."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     seed: int = Field(default=0, ge=0, description="seed of everything random")
     epochs: int = Field(default=8, ge=1, description="passes over the images")
     batch_size: int = Field(default=32, ge=1, description="images in a batch")
     learning_rate: float = Field(default=3e-3, gt=0, description="first rate of AdamW, which falls to 0 along a cosine")
     weight_decay: float = Field(default=1e-3, ge=0, description="weight decay of AdamW")
-    dice_weight: float = Field(
-        default=1.0, ge=0, description="weight of the soft Dice loss; that of the cross-entropy is 1"
-    )
-    hidden_weight: float = Field(
-        default=1.0, gt=0, description="weight in the cross-entropy of background pixels that show belongings"
-    )
+    dice_weight: float = Field(default=1.0, ge=0, description="weight of soft Dice; 1 for the cross-entropy")
+    hidden_weight: float = Field(default=1.0, gt=0, description="weight of background pixels that show belongings")
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of the network's layers")
     augmentation: AugmentationConfig = Field(
         default=AugmentationConfig(
@@ -136,8 +131,7 @@ def train_parser(
             progress(step + 1, total)
     EmbeddedParser(package, network).save_pretrained(out)
     losses = dict(zip(TERMS, np.mean(terms, axis=0).tolist(), strict=True))
-    seconds = time.monotonic() - started
-    return TrainingResult(model=out, epochs=config.epochs, losses=losses, seconds=seconds, skipped=skipped)
+    return TrainingResult(out, config.epochs, losses, time.monotonic() - started, skipped)
 
 
 def _load_base(base: str | Path, package: ParserConfig) -> ParserNetwork:
@@ -216,11 +210,9 @@ def _update(
     """Take one step and return the loss terms in the order of `TERMS`; None if they or a gradient are not finite."""
     network.train()
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, device)
     known = torch.from_numpy(labels.astype(np.int64)).to(device)
-    kind = torch.device(device).type
-    with torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        logits = network(x)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        logits = network(normalise(images, IMAGENET_MEAN, IMAGENET_STD, device))
     # At the resolution of the input, since `EmbeddedParser` enlarges logits to that of the image.
     logits = functional.interpolate(logits.float(), known.shape[1:], mode="bilinear", align_corners=False)
     entropy = cross_entropy(logits, known, config.hidden_weight)

@@ -13,9 +13,9 @@ from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, first_line
 from vestigo_models.networks.weights import load_pretrained, weights_digest
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
-from vestigo_models.parsing.label_maps import ParserLabels
-from vestigo_models.parsing.region_merge import merge
+from vestigo_models.parsing.label_maps import ParserLabels, merge
 
+KIND = "semantic segmenter"
 QUERY_MODELS = ("maskformer", "mask2former")
 """Models that output queries, each with a class and a mask, instead of a class for each pixel."""
 
@@ -26,14 +26,13 @@ class TransformersParser(Parser):
     def __init__(self, ref: str, label_map: Mapping[str, str] | None = None, *, device: str = "cpu") -> None:
         by_queries = _model_type(ref) in QUERY_MODELS
         model_class = AutoModelForUniversalSegmentation if by_queries else AutoModelForSemanticSegmentation
-        self._processor, self._model = load_pretrained(ref, model_class, "semantic segmenter", device)
+        self._processor, self._model = load_pretrained(ref, model_class, KIND, device)
         labels: dict[int, str] = self._model.config.id2label
         if len(labels) > MAX_CLASSES:
             raise ModelError(f"parser {ref!r} has {len(labels)} classes; label maps hold {MAX_CLASSES} at most")
+        classes = [labels[index] for index in range(len(labels))]
         try:
-            self.label_set = ParserLabels.named(
-                "transformers", [labels[index] for index in range(len(labels))], label_map
-            )
+            self.label_set = ParserLabels.named("transformers", classes, label_map)
         except ConfigError as error:
             raise ConfigError(f"parser {ref!r}: {error}") from None
         self._device = device
@@ -60,9 +59,7 @@ def _model_type(ref: str) -> str:
     try:
         return str(PretrainedConfig.get_config_dict(ref)[0].get("model_type", ""))
     except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{ref!r} cannot be loaded as a transformers semantic segmenter: {first_line(error)}"
-        ) from None
+        raise ModelError(f"{ref!r} cannot be loaded as a transformers {KIND}: {first_line(error)}") from None
 
 
 def class_scores(outputs: Any) -> Tensor:

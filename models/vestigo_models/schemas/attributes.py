@@ -1,7 +1,5 @@
 """Attribute schemas: the attributes of a person, their values, and the regions that they are read from."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vestigo_models.config_files import read_yaml
 from vestigo_models.errors import ConfigError, quote
@@ -23,21 +21,12 @@ CANNOT_TELL = "cannot tell"
 CARRIED = ("belongings", "upper")
 """Carried objects are labelled per identity, and their straps lie on the torso."""
 DEFAULT_REGIONS: dict[str, tuple[str, ...]] = {
-    "gender": (FOREGROUND,),
-    "age": (FOREGROUND,),
-    "hair": ("head",),
-    "hat": ("head",),
-    "sleeve": ("upper",),
-    "upper_length": ("upper",),
-    "upper_colour": ("upper",),
-    "lower_length": ("lower",),
-    "lower_type": ("lower",),
-    "lower_colour": ("lower",),
-    "shoe_colour": ("shoes",),
-    "boots": ("shoes",),
-    "backpack": CARRIED,
-    "bag": CARRIED,
-    "handbag": CARRIED,
+    **dict.fromkeys(("gender", "age"), (FOREGROUND,)),
+    **dict.fromkeys(("hair", "hat"), ("head",)),
+    **dict.fromkeys(("sleeve", "upper_length", "upper_colour"), ("upper",)),
+    **dict.fromkeys(("lower_length", "lower_type", "lower_colour"), ("lower",)),
+    **dict.fromkeys(("shoe_colour", "boots"), ("shoes",)),
+    **dict.fromkeys(("backpack", "bag", "handbag"), CARRIED),
 }
 """Regions by attribute name: of the built-in schemas, and of schemas that do not name any, such as those in older
 model packages (docs/method.md, section "ALM")."""
@@ -45,22 +34,15 @@ model packages (docs/method.md, section "ALM")."""
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """A property of a person that takes one of several values.
+    """A property of a person that takes one of several values."""
 
-    Attributes:
-        name: Name in tables, labels and conditions.
-        values: Its c_j values; their positions are the class ids.
-        fields: Fields of a `.mat` file that hold it: one whose entries 1, 2, ... are the values in order, or one no/yes
-            field for each value (colours).
-        title: Name for reports and screens.
-        regions: Regions that ALM reads it from; the default is `DEFAULT_REGIONS` by name, else none.
-    """
-
-    name: str
-    values: tuple[str, ...]
+    name: str  # in tables, labels and conditions
+    values: tuple[str, ...]  # its c_j values; their positions are the class ids
+    # fields of a `.mat` file that hold it: one whose entries 1, 2, ... are the values in order, or one no/yes field for
+    # each value (colours)
     fields: tuple[str, ...]
-    title: str
-    regions: tuple[str, ...] = ()
+    title: str  # for reports and screens
+    regions: tuple[str, ...] = ()  # regions that ALM reads it from; by default those of `DEFAULT_REGIONS`, else none
 
     def __post_init__(self) -> None:
         if not self.regions:
@@ -94,12 +76,22 @@ class AttributeSchema:
     @property
     def classes(self) -> int:
         """M, the number of classes of all attributes (39 for Market-1501, 31 for DukeMTMC-reID)."""
-        return sum(len(attribute.values) for attribute in self.attributes)
+        return sum(self.sizes)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of classes of each of the n attributes."""
+        return tuple(len(attribute.values) for attribute in self.attributes)
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
         """First position of each of the n attributes in a vector of M classes."""
-        return tuple(accumulate((len(attribute.values) for attribute in self.attributes[:-1]), initial=0))
+        return tuple(accumulate(self.sizes[:-1], initial=0))
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Positions of each of the n attributes in a vector of M classes."""
+        return tuple(slice(start, start + size) for start, size in zip(self.offsets, self.sizes, strict=True))
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -121,9 +113,7 @@ class AttributeSchema:
 
     def slice(self, name: str) -> slice:
         """Return the positions of the attribute `name` in a vector of M classes."""
-        position = self.index(name)
-        start = self.offsets[position]
-        return slice(start, start + len(self.attributes[position].values))
+        return self.slices[self.index(name)]
 
     def parse(self, text: str) -> dict[str, str]:
         """Read conditions such as `gender=female,backpack=yes`.
@@ -133,12 +123,11 @@ class AttributeSchema:
         """
         conditions: dict[str, str] = {}
         mistakes: list[str] = []
-        names = {normal_form(name): name for name in self.names}
         for part in text.split(","):
             name, equals, value = (piece.strip() for piece in part.partition("="))
-            name = names.get(normal_form(name), name)
+            name = _known_form(name, self.names)
             if name in self._positions:
-                value = {normal_form(known): known for known in self[name].values}.get(normal_form(value), value)
+                value = _known_form(value, self[name].values)
             if not equals or not name or not value:
                 mistakes.append(f"{part.strip()!r} is not of the form attribute=value")
             elif name not in self._positions:
@@ -178,7 +167,7 @@ class AttributeSchema:
         }
 
     @classmethod
-    def from_dict(cls, data: object, *, origin: str = "attribute schema") -> AttributeSchema:
+    def from_dict(cls, data: object, *, origin: str = "attribute schema") -> Self:
         """Build a schema from plain data with the keys of `from_yaml`; error messages begin with `origin`.
 
         Raises:
@@ -195,7 +184,7 @@ class AttributeSchema:
         return cls(name=name, attributes=tuple(attributes))
 
     @classmethod
-    def from_yaml(cls, path: Path) -> AttributeSchema:
+    def from_yaml(cls, path: Path) -> Self:
         """Read a schema from a YAML file.
 
         The file has a `name` and a list of `attributes`. Each attribute has these keys:
@@ -224,6 +213,11 @@ class AttributeSchema:
         """
         origin = f"attribute schema {path}"
         return cls.from_dict(read_yaml(path, origin), origin=origin)
+
+
+def _known_form(text: str, known: Sequence[str]) -> str:
+    """Return the entry of `known` that is the text in another Unicode form, else the text."""
+    return next((entry for entry in known if normal_form(entry) == normal_form(text)), text)
 
 
 def _raise_all(origin: str, mistakes: Sequence[str]) -> None:

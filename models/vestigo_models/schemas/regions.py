@@ -1,9 +1,7 @@
 """Region schemas: the semantic areas of a person (docs/method.md, section "Parsing and region merge")."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from vestigo_models.errors import ConfigError
 
@@ -45,7 +43,7 @@ class RegionSchema:
         }
 
     @classmethod
-    def from_dict(cls, data: Any) -> RegionSchema:
+    def from_dict(cls, data: Any) -> Self:
         """Build a schema from what `to_dict` returned.
 
         Raises:
@@ -54,7 +52,7 @@ class RegionSchema:
         try:
             regions = []
             for entry in data["regions"]:
-                red, green, blue = (int(value) for value in entry["colour_rgb"])
+                red, green, blue = map(int, entry["colour_rgb"])
                 regions.append(Region(id=int(entry["id"]), name=str(entry["name"]), colour_rgb=(red, green, blue)))
             schema = cls(name=str(data["name"]), regions=tuple(regions))
         except (KeyError, TypeError, ValueError, OverflowError):

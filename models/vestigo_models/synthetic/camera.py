@@ -30,7 +30,7 @@ class CameraResponse:
     chroma_blur: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SyntheticCamera:
     """One mounted camera. People are on the ground between `near` and `far` metres of depth."""
 
@@ -61,26 +61,21 @@ def sample_camera(rng: np.random.Generator, preset: Preset) -> SyntheticCamera:
     near = max(near, 0.95 * mount / np.tan(min(pitch + np.arctan2(height / 2, focal), 1.5)))
     far = max(far, near * 1.5)
     flow = float(rng.uniform(0, 2 * np.pi))
-    return SyntheticCamera(
-        view=view, near=float(near), far=float(far), flow=flow, height=height, width=width, horizon=float(horizon)
-    )
+    return SyntheticCamera(view, float(near), float(far), flow, height, width, float(horizon))
 
 
 def sample_light(rng: np.random.Generator) -> Light:
     """Return the random light of a camera and time of day: overcast, sunny, or indoor lamps."""
     azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.35)
-    direction = np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.sin(elevation), np.cos(elevation) * np.sin(azimuth)], dtype=np.float32
-    )
+    across = np.cos(elevation)
+    direction = np.array([across * np.cos(azimuth), np.sin(elevation), across * np.sin(azimuth)])
     sunny = rng.uniform(0.0, 1.4) ** 1.5
     warm = rng.uniform(-0.1, 0.2)
     sun = np.array([1 + warm, 1, 1 - warm]) * sunny
     cool = rng.uniform(-0.08, 0.12)
     sky = np.array([1 - cool, 1, 1 + cool]) * rng.uniform(0.65, 1.0)
     ground = np.array([1, 0.98, 0.93]) * rng.uniform(0.25, 0.6)
-    return Light(
-        direction=direction, sun=sun.astype(np.float32), sky=sky.astype(np.float32), ground=ground.astype(np.float32)
-    )
+    return Light(*(vector.astype(np.float32) for vector in (direction, sun, sky, ground)))
 
 
 def sample_response(rng: np.random.Generator, preset: Preset, brightness: float) -> CameraResponse:
@@ -122,8 +117,7 @@ def apply_response(
     `blur` is a factor on the optical blur, and `streak` the length of the motion blur along x in pixels.
     """
     image: FloatArray = linear
-    sigma = response.blur * blur
-    if sigma > 0.2:
+    if (sigma := response.blur * blur) > 0.2:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
     if streak > 1:
         image = np.asarray(cv2.blur(image, (round(streak), 1), borderType=cv2.BORDER_REPLICATE))

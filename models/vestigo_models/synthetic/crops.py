@@ -1,4 +1,8 @@
-"""Rendered crops: a person in front of a camera, cut out by an imprecise detector."""
+"""Rendered crops: a person in front of a camera, cut out by an imprecise detector.
+
+Pose, place, box, occluder and camera are independent of the person's attributes, so that none can be predicted from
+them.
+"""
 
 from dataclasses import dataclass, fields
 
@@ -8,13 +12,96 @@ from numpy.typing import NDArray
 
 from vestigo_models.arrays import FloatArray, UInt8Array
 from vestigo_models.schemas.regions import BELONGINGS
-from vestigo_models.synthetic.camera import apply_response, compress, contact_shadow
+from vestigo_models.synthetic.camera import SyntheticCamera, apply_response, compress, contact_shadow
 from vestigo_models.synthetic.geometry.body import Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Raster, Solids, Viewpoint, cast_rays
 from vestigo_models.synthetic.materials.shading import Layer, render_layer
-from vestigo_models.synthetic.placement import BYSTANDER, Placement, body_box, detector_box, sample_placement
 from vestigo_models.synthetic.scene import draw_object
 from vestigo_models.synthetic.world import Setting, Stream, World
+
+BYSTANDER = 9
+"""Occluder that is another person; lower kinds are those of `scene.draw_object`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Everything about one crop except the person in it."""
+
+    scene: int
+    pose: Pose
+    box: tuple[float, float, float, float]  # left, top, right, bottom moved outwards, fraction of the person's height
+    aspect: float  # width / height of the box; 0 keeps the person's own
+    blur: float
+    streak: float
+    interpolation: int
+    occluder: int  # -1 none, 0-2 kinds of `draw_object`, or BYSTANDER
+    occluder_side: float
+    bystanders: int
+    exposure: float
+
+
+def sample_pose(rng: np.random.Generator, camera: SyntheticCamera) -> Pose:
+    """Return a random place on the camera's ground with heading and phase of the gait."""
+    depth = float(camera.near * (camera.far / camera.near) ** rng.beta(1.0, 1.0))
+    across = rng.uniform(-0.42, 0.42) * depth * camera.width / camera.view.focal
+    if rng.random() < 0.6:
+        heading = camera.flow + (np.pi if rng.random() < 0.5 else 0.0) + rng.normal(0, 0.35)
+    else:
+        heading = rng.uniform(0, 2 * np.pi)
+    return Pose(
+        x=float(across),
+        z=depth,
+        heading=float(heading),
+        phase=float(rng.uniform(0, 2 * np.pi)),
+        walking=float(rng.uniform(0.6, 1.1)) if rng.random() < 0.8 else 0.15,
+        arms=int(rng.choice([0, 1, 2], p=[0.84, 0.08, 0.08])),
+    )
+
+
+def sample_placement(world: World, person_index: int, camera_index: int, view_index: int) -> Placement:
+    """Return the random placement of one crop; the indices select the random stream."""
+    preset = world.preset
+    rng = world.rng(Stream.VIEW, person_index, camera_index, view_index)
+    scene = int(rng.integers(preset.scenes))
+    sloppy = preset.sloppiness
+    edges = rng.normal((0.03, 0.03, 0.03, 0.03), 0.03 * sloppy)
+    if rng.random() < 0.2 * sloppy:  # a failure of the detector: far too wide, or cut
+        edges += rng.normal(0.0, 0.1, 4)
+    if rng.random() < 0.06 * sloppy:  # legs out of the box
+        edges[3] -= rng.uniform(0.1, 0.4)
+    kind = -1
+    if rng.random() < preset.occluded:
+        kind = int(rng.choice([0, 1, 2, BYSTANDER], p=[0.25, 0.2, 0.2, 0.35]))
+    return Placement(
+        scene=scene,
+        pose=sample_pose(rng, world.setting(camera_index, scene).camera),
+        box=tuple(edges.tolist()),
+        aspect=float(rng.choice([0.0, rng.uniform(0.4, 0.5), 0.5], p=[0.25, 0.45, 0.3])),
+        blur=float(np.exp(rng.normal(0, 0.25))),
+        streak=float(rng.exponential(0.7)) * preset.degradation,
+        interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])),
+        occluder=kind,
+        occluder_side=float(rng.uniform(-0.3, 0.3)),
+        bystanders=int(rng.random() < preset.crowded) + int(rng.random() < preset.crowded / 3),
+        exposure=float(np.exp(rng.normal(0, 0.12))),
+    )
+
+
+def detector_box(
+    extent: tuple[float, float, float, float], placement: Placement, camera: SyntheticCamera
+) -> tuple[float, float, float, float]:
+    """Return a detector's box around a true extent, inside the frame."""
+    x0, y0, x1, y1 = extent
+    tall = y1 - y0
+    left, top, right, bottom = (edge * tall for edge in placement.box)
+    x0, y0, x1, y1 = x0 - left, y0 - top, x1 + right, y1 + bottom
+    if placement.aspect:
+        centre, half = (x0 + x1) / 2, placement.aspect * (y1 - y0) / 2
+        x0, x1 = centre - half, centre + half
+    x0, x1 = max(x0, 0.0), min(x1, float(camera.width))
+    y0, y1 = max(y0, 0.0), min(y1, float(camera.height))
+    return x0, y0, max(x1, x0 + 8), max(y1, y0 + 16)
+
 
 MIN_VISIBLE = 0.35
 """Least visible fraction of a person behind an occluder."""
@@ -41,7 +128,7 @@ def render_crop(
     setting = world.setting(camera_index, placement.scene)
     person, view = world.people[person_index], setting.camera.view
     body = pose_body(person, placement.pose)
-    x0, y0, x1, y1 = detector_box(body_box(body, view), placement, setting.camera)
+    x0, y0, x1, y1 = detector_box(body.box(view), placement, setting.camera)
     height, width = world.preset.crop_height, world.preset.crop_width
     # The sensor has the resolution of the box in the frame, and at most that of the stored crop.
     shrink = max(1.0, (y1 - y0) / height)
@@ -49,7 +136,7 @@ def render_crop(
     image = _background(setting.background, sensor)
     rng = world.rng(Stream.COVER, *key)
     for _ in range(placement.bystanders):
-        _render_bystander(world, rng, image, placement, setting, sensor, nearer=-float(rng.uniform(0.4, 4.0)))
+        _render_bystander(world, rng, image, placement, setting, sensor, -float(rng.uniform(0.4, 4.0)))
     contact_shadow(image, setting.camera, sensor, placement.pose.x, placement.pose.z)
     # Sampled on the grid of the crop, so that regions match pixels; optical blur smooths edges.
     raster = Raster(x0, y0, x1 - x0, y1 - y0, height, width)
@@ -68,9 +155,8 @@ def render_crop(
             if without_belongings is not None:
                 without_belongings = np.where(is_covered, 0, without_belongings).astype(np.uint8)
     image *= np.float32(placement.exposure)
-    shown = apply_response(
-        image, setting.response, world.rng(Stream.DEVELOP, *key), blur=placement.blur, streak=placement.streak
-    )
+    rng = world.rng(Stream.DEVELOP, *key)
+    shown = apply_response(image, setting.response, rng, blur=placement.blur, streak=placement.streak)
     stored = compress(shown, setting.response)
     if stored.shape[:2] != (height, width):
         stored = np.asarray(cv2.resize(stored, (width, height), interpolation=placement.interpolation), dtype=np.uint8)
@@ -82,9 +168,7 @@ def cast_body_regions(solids: Solids, view: Viewpoint, raster: Raster) -> UInt8A
     bare = solids.region != BELONGINGS
     body = Solids(**{field.name: getattr(solids, field.name)[bare] for field in fields(Solids)})
     hits = cast_rays(body, view, raster)
-    regions = np.zeros(raster.rows * raster.cols, dtype=np.uint8)
-    regions[hits.pixel] = body.region[hits.solid]
-    return regions.reshape(raster.rows, raster.cols)
+    return hits.scatter(body.region[hits.solid], raster)
 
 
 def render_junk(world: World, camera_index: int, view_index: int, *, with_body: bool = False) -> Crop:
@@ -114,12 +198,9 @@ def _background(canvas: NDArray[np.float16], raster: Raster) -> FloatArray:
 def _composite(image: FloatArray, layer: Layer) -> FloatArray:
     """Composite a layer over an image of another size and return its opacity, 0..1."""
     size = (image.shape[1], image.shape[0])
-    colour: FloatArray = np.asarray(cv2.resize(layer.colour, size, interpolation=cv2.INTER_AREA), np.float32)
-    cover: FloatArray = np.asarray(
-        cv2.resize((layer.region > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32
-    )
+    cover: FloatArray = np.asarray(cv2.resize(layer.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
     image *= (1 - cover)[..., None]
-    image += colour
+    image += np.asarray(cv2.resize(layer.colour, size, interpolation=cv2.INTER_AREA), np.float32)
     return cover
 
 
@@ -130,7 +211,6 @@ def _render_bystander(
     placement: Placement,
     setting: Setting,
     sensor: Raster,
-    *,
     nearer: float,
 ) -> FloatArray:
     """Render a bystander `nearer` metres in front of the person, partly inside the box; return the opacity."""
@@ -152,7 +232,7 @@ def _occlude(
 ) -> FloatArray:
     """Render a post, bush, box or bystander between camera and person and return its opacity."""
     if placement.occluder == BYSTANDER:
-        return _render_bystander(world, rng, image, placement, setting, sensor, nearer=float(rng.uniform(0.3, 0.8)))
+        return _render_bystander(world, rng, image, placement, setting, sensor, float(rng.uniform(0.3, 0.8)))
     before = image.copy()
     spot = np.array([placement.pose.x + placement.occluder_side, 0, placement.pose.z - 0.5], dtype=np.float32)
     foot, depth = setting.camera.view.project(spot)

@@ -53,7 +53,11 @@ def sample_background(rng: np.random.Generator, camera: SyntheticCamera) -> Floa
     image = _ground(rng, x, z, h, w)
     _walls(rng, image, camera)
     for _ in range(int(rng.integers(2, 9))):
-        _clutter(rng, image, camera)
+        depth = float(rng.uniform(camera.near, camera.far * 1.2))
+        across = rng.uniform(-0.6, 0.6) * depth * w / camera.view.focal
+        (u, v), along = camera.view.project(np.array([across, 0.0, depth], dtype=np.float32))
+        unit = camera.view.focal / max(float(along), 1.0)  # pixels in a metre there
+        draw_object(image, float(u), float(v), unit, int(rng.integers(5)), rng)
     image *= (1 + 0.10 * noise(rng, h, w, 90.0))[..., None]
     image *= (1 + 0.07 * noise(rng, h, w, 9.0, 2))[..., None]
     if rng.random() < 0.4:  # shadows of trees and buildings across everything
@@ -66,20 +70,17 @@ def sample_background(rng: np.random.Generator, camera: SyntheticCamera) -> Floa
 def _ground(rng: np.random.Generator, x: FloatArray, z: FloatArray, h: int, w: int) -> FloatArray:
     """Return paving with joints, asphalt with lines, or grass, with a border between two kinds."""
     far = np.clip(12 / np.maximum(z, 1), 0, 1)  # detail fades with distance before it aliases
-    image = np.empty((h, w, 3), dtype=np.float32)
-    image[:] = _paving(rng)
-    kind = rng.integers(3)
-    if kind == 0:
+    image = np.broadcast_to(_paving(rng), (h, w, 3)).copy()
+    if rng.integers(3) == 0:
         tile, line = rng.uniform(0.4, 1.5), rng.uniform(0.15, 0.45)
         joint = ((x / tile) % 1 < 0.06) | ((z / tile) % 1 < 0.06)
         image *= (1 - line * joint * far)[..., None]
     if rng.random() < 0.65:
         angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-3, 3)
-        side = (x * np.cos(angle) + (z - 10) * np.sin(angle) + 0.7 * np.sin(0.4 * x)) > offset
-        image[side] = _grass(rng) if rng.random() < 0.6 else _paving(rng)
+        border = x * np.cos(angle) + (z - 10) * np.sin(angle) + 0.7 * np.sin(0.4 * x)
+        image[border > offset] = _grass(rng) if rng.random() < 0.6 else _paving(rng)
         if rng.random() < 0.6:
-            edge = np.abs(x * np.cos(angle) + (z - 10) * np.sin(angle) + 0.7 * np.sin(0.4 * x) - offset) < 0.12
-            image[edge] = _paving(rng)
+            image[np.abs(border - offset) < 0.12] = _paving(rng)
     for _ in range(int(rng.integers(0, 3))):
         angle, offset = rng.uniform(0, np.pi), rng.uniform(-6, 6)
         line = np.abs(x * np.cos(angle) + (z - 10) * np.sin(angle) - offset) < rng.uniform(0.04, 0.15)
@@ -95,8 +96,7 @@ def _walls(rng: np.random.Generator, image: FloatArray, camera: SyntheticCamera)
     foot = int(np.clip(base, 4, h * 0.75))
     sky = _tone(rng, (195, 230), (0.0, 0.35), (0.6, 1.0))
     top = int(np.clip(camera.horizon - rng.uniform(0.1, 0.6) * h, -h, h))
-    if top > 0:
-        image[:top] = sky
+    image[: max(top, 0)] = sky
     left = 0
     while left < w:
         right = left + int(rng.uniform(0.12, 0.6) * w)
@@ -128,16 +128,6 @@ def _openings(rng: np.random.Generator, image: FloatArray, left: int, right: int
             if style == 1:
                 break
             bottom -= int(tall * 1.5) + 8
-
-
-def _clutter(rng: np.random.Generator, image: FloatArray, camera: SyntheticCamera) -> None:
-    w = image.shape[1]
-    depth = float(rng.uniform(camera.near, camera.far * 1.2))
-    spot = np.array([rng.uniform(-0.6, 0.6) * depth * w / camera.view.focal, 0.0, depth], dtype=np.float32)
-    pixel, along = camera.view.project(spot)
-    unit = camera.view.focal / max(float(along), 1.0)  # pixels in a metre there
-    x, y = float(pixel[0]), float(pixel[1])
-    draw_object(image, x, y, unit, int(rng.integers(5)), rng)
 
 
 def draw_object(image: FloatArray, x: float, y: float, unit: float, kind: int, rng: np.random.Generator) -> None:

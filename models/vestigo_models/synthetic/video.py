@@ -12,7 +12,6 @@ from vestigo_models.synthetic.geometry.body import Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Raster
 from vestigo_models.synthetic.materials.shading import Layer, Light, render_layer
 from vestigo_models.synthetic.people import Person
-from vestigo_models.synthetic.placement import body_box
 from vestigo_models.synthetic.world import Stream, World
 
 MIN_VISIBLE = 0.3
@@ -69,15 +68,13 @@ def plan_walks(world: World, camera_index: int, seconds: float) -> list[Walk]:
     walks: list[Walk] = []
     gap = float(np.clip((seconds + LEAD - 4.0) / len(world.people), MIN_GAP, GAP))
     passing = min(len(world.people), int(np.ceil((seconds + LEAD - 1.0) / gap)))
-    time, order = -LEAD, list(rng.permutation(passing))
-    turn = 0
+    time, order = -LEAD, rng.permutation(passing).tolist()
     while time < seconds - 1.0:
-        person = int(order[turn % len(order)])
-        if turn and turn % len(order) == 0:
+        person = order[len(walks) % passing]
+        if walks and len(walks) % passing == 0:
             time += 4.0  # a person is in the view once at a time
         walks.append(_sample_walk(rng, camera, person, time, world.people[person]))
         time += gap * float(rng.uniform(0.4, 1.6))
-        turn += 1
     return walks
 
 
@@ -90,12 +87,11 @@ def _sample_walk(rng: np.random.Generator, camera: SyntheticCamera, index: int, 
     a = np.array([-side * (half * depth0 + 0.3), depth0])
     b = np.array([side * (half * depth1 + 0.3), depth1])
     length = float(np.linalg.norm(b - a)) / speed
-    velocity = (b - a) / length
     return Walk(
         person=index,
         start=start,
-        origin=(float(a[0]), float(a[1])),
-        velocity=(float(velocity[0]), float(velocity[1])),
+        origin=tuple(a.tolist()),
+        velocity=tuple(((b - a) / length).tolist()),
         length=length,
         phase=float(rng.uniform(0, 2 * np.pi)),
         arms=int(rng.choice([0, 1, 2], p=[0.86, 0.07, 0.07])),
@@ -126,43 +122,34 @@ def _paint(
     poses = sorted(((w.pose(time, world.people[w.person]), w.person) for w in walks), key=lambda item: -item[0].z)
     for pose, index in poses:
         body = pose_body(world.people[index], pose)
-        x0, y0, x1, y1 = body_box(body, camera.view)
+        x0, y0, x1, y1 = body.box(camera.view)
         a, b, c, d = int(np.floor(y0)), int(np.ceil(y1)), int(np.floor(x0)), int(np.ceil(x1))
         foot = slice(max(0, b - (b - a) // 4), max(0, b + (b - a) // 8))
         side = slice(max(0, c - (b - a) // 2), max(0, d + (b - a) // 2))
         patch = canvas[foot, side]
-        contact_shadow(
-            patch, camera, Raster(side.start, foot.start, *patch.shape[1::-1], *patch.shape[:2]), pose.x, pose.z
-        )
+        ground = Raster(side.start, foot.start, *patch.shape[1::-1], *patch.shape[:2])
+        contact_shadow(patch, camera, ground, pose.x, pose.z)
         layer = render_layer(world.people[index], body, camera.view, Raster(c, a, d - c, b - a, b - a, d - c), light)
         box = _paint_layer(canvas, owner, index, layer, a, c)
         if box is not None:
             full.append((index, *box))
-    boxes, pids = [], []
-    for index, (left, top, right, bottom), area in full:
-        if np.count_nonzero(owner == index) >= MIN_VISIBLE * area:
-            boxes.append((left, top, right - left, bottom - top))
-            pids.append(index)
-    return np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(pids, dtype=np.int64)
+    shown = [(index, box) for index, box, area in full if np.count_nonzero(owner == index) >= MIN_VISIBLE * area]
+    boxes = np.array([box for _, box in shown], dtype=np.float32).reshape(-1, 4)
+    return boxes, np.array([index for index, _ in shown], dtype=np.int64)
 
 
 def _paint_layer(
     canvas: FloatArray, owner: NDArray[np.int32], index: int, layer: Layer, top: int, left: int
 ) -> tuple[tuple[float, float, float, float], float] | None:
     """Paint a layer into the frame; return the box of its part inside the frame and the area of the whole body."""
-    solid, colour = layer.mask, layer.colour
-    height, width = solid.shape
-    h, w = canvas.shape[:2]
-    y0, y1 = max(top, 0), min(top + height, h)
-    x0, x1 = max(left, 0), min(left + width, w)
-    if y0 >= y1 or x0 >= x1:
+    rows, cols = np.nonzero(layer.mask)
+    area = float(len(rows))
+    inside = (rows >= -top) & (rows < canvas.shape[0] - top) & (cols >= -left) & (cols < canvas.shape[1] - left)
+    rows, cols = rows[inside], cols[inside]
+    if not len(rows):
         return None
-    area = float(np.count_nonzero(solid))
-    inside = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
-    solid = solid[inside]
-    if not solid.any():
-        return None
-    canvas[y0:y1, x0:x1][solid] = colour[inside][solid]
-    owner[y0:y1, x0:x1][solid] = index
-    rows, cols = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
-    return (float(x0 + cols[0]), float(y0 + rows[0]), float(x0 + cols[-1] + 1), float(y0 + rows[-1] + 1)), area
+    y, x = rows + top, cols + left
+    canvas[y, x] = layer.colour[rows, cols]
+    owner[y, x] = index
+    x0, y0 = float(x.min()), float(y.min())
+    return (x0, y0, float(x.max()) + 1 - x0, float(y.max()) + 1 - y0), area

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,13 +65,9 @@ class World:
                 raise ConfigError(f"{name}={value}: a world needs at least one")
         self.preset = preset
         self.seed = seed
-        self.people: tuple[Person, ...] = tuple(
-            sample_person(self.rng(Stream.PERSON, i), preset.variety) for i in range(identities)
-        )
+        self.people = tuple(self._person(Stream.PERSON, index) for index in range(identities))
         self.cameras = cameras
-        self._bystander = lru_cache(maxsize=BYSTANDERS)(
-            lambda i: sample_person(self.rng(Stream.BYSTANDER, i), preset.variety)
-        )
+        self._bystander = lru_cache(maxsize=BYSTANDERS)(partial(self._person, Stream.BYSTANDER))
         self.setting = lru_cache(maxsize=128)(self._setting)
 
     @property
@@ -86,6 +82,9 @@ class World:
     def sample_bystander(self, rng: np.random.Generator) -> Person:
         """Return a random bystander, who is none of the world's identities."""
         return self._bystander(int(rng.integers(BYSTANDERS)))
+
+    def _person(self, stream: Stream, index: int) -> Person:
+        return sample_person(self.rng(stream, index), self.preset.variety)
 
     def _setting(self, camera: int, scene: int) -> Setting:
         if not 0 <= camera < self.cameras:

@@ -34,12 +34,8 @@ STRIPES = ((0.15, 0.50), (0.50, 0.90))
 def histograms(image: UInt8Array, boxes: FloatArray) -> Float64Array:
     """Compute square roots of two normalised RGB histograms for each box, of upper and lower body, at half weight each.
 
-    Args:
-        image: RGB uint8, (H, W, 3).
-        boxes: (N, 4), x, y, w, h in pixels.
-
-    Returns:
-        (N, 432), rows of length 1, or zero for a box outside the frame.
+    Boxes, (N, 4), are x, y, w, h in pixels of the RGB image. The result is (N, 432), with rows of length 1, or zero for
+    a box outside the frame.
     """
     height, width = image.shape[:2]
     rows = np.zeros((len(boxes), len(STRIPES) * BINS**3), dtype=np.float64)
@@ -73,7 +69,7 @@ class FrameDetections:
 
     cell: int  # number of the frame's time cell
     boxes: FloatArray  # (N, 4), x, y, w, h in pixels
-    histograms: Float64Array  # (N, bins), see `color.histograms`
+    histograms: Float64Array  # (N, bins), see `histograms`
 
 
 @dataclass
@@ -141,17 +137,14 @@ class Linker:
 
     def _velocities(self, now: _WindowFrame, past: dict[int, _WindowFrame]) -> tuple[Float64Array, BoolArray]:
         velocity = np.zeros((len(now.free), 2))
-        moving = np.zeros(len(now.free), dtype=np.bool_)
         for row in range(len(now.free)):
             frame, index, steps = now, row, 0
             while steps < self._span and frame.preliminary[index] >= 0:
                 index = int(frame.preliminary[index])
                 frame = past[frame.cell - 1]
                 steps += 1
-            if steps:
-                velocity[row] = (now.centres[row] - frame.centres[index]) / steps
-                moving[row] = True
-        return velocity, moving
+            velocity[row] = (now.centres[row] - frame.centres[index]) / max(steps, 1)
+        return velocity, now.preliminary >= 0
 
     def _assign(
         self, then: _WindowFrame, tails: NDArray[np.intp], now: _WindowFrame, heads: NDArray[np.intp], *, predict: bool
@@ -174,8 +167,7 @@ class Linker:
         size = np.abs(ratio) / np.log(config.max_size_ratio)
         colour = hellinger(then.histograms[tails], now.histograms[heads]) / config.max_appearance
         cost = 0.4 * distance + 0.2 * size + 0.4 * colour
-        closed = (distance >= 1.0) | (size >= 1.0) | (colour >= 1.0)
-        cost[closed] = UNLINKED
+        cost[(distance >= 1.0) | (size >= 1.0) | (colour >= 1.0)] = UNLINKED
         rows, columns = linear_sum_assignment(cost)
         is_link = cost[rows, columns] < UNLINKED
         return tails[rows[is_link]], heads[columns[is_link]]

@@ -1,9 +1,8 @@
 """Parameters of tracking and the memory that follows from them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class TrackingConfig:
     bucket_s: float = 0.6  # span of time of which at most one crop is kept
     near_duplicate_bits: int = 6  # largest number of different hash bits, of 64, of two near-duplicate crops
 
-    def at_rate(self, rate: Fraction) -> TrackingConfig:
+    def at_rate(self, rate: Fraction) -> Self:
         """Return the configuration for a video of `rate` frames per second, which limits `fps`."""
         return self if Fraction(self.fps) <= rate else replace(self, fps=float(rate))
 

@@ -1,9 +1,56 @@
-"""Quality of crops, and hashes that find near-duplicates."""
+"""Motion inside boxes, quality of crops, and hashes that find near-duplicates."""
+
+from collections import deque
 
 import cv2
 import numpy as np
 
-from vestigo_models.arrays import FloatArray, UInt8Array
+from vestigo_models.arrays import Float32Array, FloatArray, UInt8Array
+from vestigo_models.tracking.config import TrackingConfig
+
+WORKING_HEIGHT = 360
+MIN_CHANGE = 18
+"""Least difference of a changed pixel in grey levels after blurring, above noise and compression."""
+
+
+class MotionMeter:
+    """Compares each sampled frame with the one `motion_s` earlier; it remembers twice that span.
+
+    Motion distinguishes people from static objects under a fixed camera.
+    """
+
+    def __init__(self, config: TrackingConfig) -> None:
+        self._span = config.cells(config.motion_s)
+        self._window: deque[tuple[int, UInt8Array]] = deque()
+
+    def measure(self, cell: int, image: UInt8Array, boxes: FloatArray) -> Float32Array:
+        """Return the fraction of changed pixels in each box, (N,), NaN without an earlier frame to compare with.
+
+        `cell` is the number of the frame's time cell, which increases from call to call; boxes, (N, 4), are x, y, w, h
+        in pixels of the RGB image.
+        """
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        scale = min(1.0, WORKING_HEIGHT / grey.shape[0])
+        if scale < 1.0:
+            size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        smooth = np.asarray(cv2.GaussianBlur(grey, (5, 5), 0), dtype=np.uint8)
+        while self._window and self._window[0][0] < cell - 2 * self._span:
+            self._window.popleft()
+        earlier = [old for number, old in self._window if number <= cell - self._span and old.shape == smooth.shape]
+        self._window.append((cell, smooth))
+        if not earlier:
+            return np.full(len(boxes), np.nan, dtype=np.float32)
+        changed = cv2.absdiff(smooth, earlier[-1]) >= MIN_CHANGE
+        height, width = grey.shape
+        shares = np.zeros(len(boxes), dtype=np.float32)
+        for row, (x, y, w, h) in enumerate(np.asarray(boxes, dtype=np.float64) * scale):
+            left, right = np.clip((round(x), round(x + w)), 0, width)
+            top, bottom = np.clip((round(y), round(y + h)), 0, height)
+            inside = changed[top:bottom, left:right]
+            shares[row] = inside.mean() if inside.size else 0.0
+        return shares
+
 
 FULL_HEIGHT = 128.0
 """Height in pixels above which a larger crop is not better."""
@@ -32,12 +79,8 @@ def sharpness_score(crop: UInt8Array) -> float:
 def visibility(box: FloatArray, frame_size: tuple[int, int], others: FloatArray) -> float:
     """Return the fraction of a box inside the frame and not covered by others, on a grid of 32 x 16 points.
 
-    Of two overlapping people, the one whose box ends lower is nearer to the camera and covers the other.
-
-    Args:
-        box: (4,), x, y, w, h in pixels.
-        frame_size: Height and width.
-        others: Boxes of other people, (N, 4).
+    Of two overlapping people, the one whose box ends lower is nearer to the camera and covers the other. Boxes, (4,)
+    and (N, 4), are x, y, w, h in pixels, and `frame_size` is height and width.
     """
     x, y, w, h = (float(value) for value in box)
     if w <= 0 or h <= 0:
@@ -70,14 +113,9 @@ def crop_quality(
 ) -> float:
     """Return the quality of a crop in 0..1: sqrt(size * sharpness) * visibility * motion factor.
 
-    Size and sharpness enter as their geometric mean because they are correlated.
-
-    Args:
-        crop: RGB uint8, (h, w, 3).
-        box: (4,), x, y, w, h in pixels of the frame; it may extend beyond it.
-        frame_size: Height and width of the frame.
-        others: Boxes of other people, (N, 4).
-        motion: Fraction of the box's pixels that changed, NaN if unknown (stills, first frames of a video).
+    Size and sharpness enter as their geometric mean because they are correlated. The box and those of other people are
+    described at `visibility`; the box may extend beyond the frame. `motion` is the fraction of its pixels that changed,
+    NaN if unknown (stills, first frames of a video).
     """
     visible = visibility(box, frame_size, np.empty((0, 4)) if others is None else others) * motion_factor(motion)
     return float(np.sqrt(size_score(float(box[3])) * sharpness_score(crop)) * visible)

@@ -46,7 +46,8 @@ def augment_pair(
         image, full = erase(image, full, config, rng)
     if labels is None or full is None:
         return np.ascontiguousarray(image), None
-    return np.ascontiguousarray(image), sample_cells(full, labels.shape)
+    y, x = height // labels.shape[0], width // labels.shape[1]
+    return np.ascontiguousarray(image), np.ascontiguousarray(full[y // 2 :: y, x // 2 :: x])
 
 
 def enlarge_labels(labels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
@@ -59,12 +60,6 @@ def enlarge_labels(labels: UInt8Array, size: tuple[int, int]) -> UInt8Array:
     if height % rows or width % columns:
         raise ValueError(f"a map of {rows}x{columns} cells does not divide an image of {height}x{width} pixels")
     return np.repeat(np.repeat(labels, height // rows, axis=0), width // columns, axis=1)
-
-
-def sample_cells(full: UInt8Array, shape: tuple[int, ...]) -> UInt8Array:
-    """Return the labels at the middles of cells, the inverse of `enlarge_labels`."""
-    y, x = full.shape[0] // shape[0], full.shape[1] // shape[1]
-    return np.ascontiguousarray(full[y // 2 :: y, x // 2 :: x])
 
 
 def zoom(
@@ -156,5 +151,4 @@ def erase(
 
 
 def _to_uint8(values: FloatArray) -> UInt8Array:
-    pixels: UInt8Array = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return pixels
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)

@@ -1,28 +1,24 @@
 """The training configuration. All unknown keys and wrong values of a file are reported together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from vestigo_models.config_files import read_yaml
 from vestigo_models.errors import ConfigError, key_path, quote
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.networks.config import InputSize, NetworkConfig
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema, cluster_regions
+from vestigo_models.strict_model import StrictModel
 
 CONFIGS = Path(str(resources.files("vestigo_models") / "configs"))
-_STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class AugmentationConfig(BaseModel):
+class AugmentationConfig(StrictModel):
     """Augmentation of training images. The first group is that of BoT; the rest randomises the camera."""
-
-    model_config = _STRICT
 
     flip_probability: float = Field(default=0.5, ge=0, le=1, description="mirror left and right")
     pad: int = Field(default=10, ge=0, description="pixels of black border before a random crop of the input size")
@@ -47,24 +43,15 @@ class AugmentationConfig(BaseModel):
     jpeg_quality: int = Field(default=25, ge=1, le=95, description="the lowest JPEG quality; the highest is 95")
 
 
-class TrainConfig(BaseModel):
-    """Configuration of one training; the defaults are those of docs/method.md, "FLS", "Losses" and "Training"."""
-
-    model_config = _STRICT
+class TrainConfig(StrictModel):
+    """Configuration of one training; defaults and equations are those of docs/method.md."""
 
     network: NetworkConfig = Field(default=NetworkConfig(backbone="resnet50"), description="the network")
     weights: str | None = Field(
-        default=None,
-        description="weights of the backbone: ImageNet weights (a file, a folder or a hub id), or package:FOLDER, a"
-        " package with the same backbone",
+        default=None, description="of the backbone: ImageNet weights (a file, a folder or a hub id), or package:FOLDER"
     )
-    base: str | None = Field(
-        default=None,
-        description="model package to start from: default, a folder or hub:ID; the network must be the same",
-    )
-    input_size: InputSize | None = Field(
-        default=None, description="height and width in pixels; null: native size of the backbone"
-    )
+    base: str | None = Field(default=None, description="start from this package: default, a folder or hub:ID")
+    input_size: InputSize | None = Field(default=None, description="height and width in pixels; null: the backbone's")
     seed: int = Field(default=0, ge=0, description="seed of everything random")
     duke_top_override: bool = Field(
         default=False,
@@ -84,20 +71,15 @@ class TrainConfig(BaseModel):
 
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="of the identity loss")
     triplet_margin: float = Field(default=0.3, ge=0, description="of the batch-hard triplet loss")
-    centre_weight: float = Field(default=5e-4, gt=0, description="beta of equation 15 in docs/method.md")
+    centre_weight: float = Field(default=5e-4, gt=0, description="beta of equation 15")
     centre_learning_rate: float = Field(default=0.5, gt=0, description="learning rate of the centres (SGD)")
-    globalattr_weight: float = Field(
-        default=1.0, gt=0, description="weight of L_globalattr in equation 20 in docs/method.md"
-    )
-    alpha: float = Field(default=0.01, ge=0, description="weight of the parsing loss, equation 20 in docs/method.md")
+    globalattr_weight: float = Field(default=1.0, gt=0, description="weight of L_globalattr, equation 20")
+    alpha: float = Field(default=0.01, ge=0, description="weight of the parsing loss, equation 20")
     parsing_reduction: Literal["mean", "sum"] = Field(default="mean", description="of the parsing loss, over cells")
     belongings_weight: float = Field(default=1.0, gt=0, description="weight of cells of belongings in the parsing loss")
     lambda_attr: float = Field(default=1.0, ge=0, description="weight of the attribute loss")
     attr_balance: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="weight of rare values: 0 as in equation 18 in docs/method.md, 1 all values alike",
+        default=0.0, ge=0, le=1, description="weight of rare values: 0 as in equation 18, 1 all values alike"
     )
     attr_noise: float = Field(default=0.0, ge=0, lt=0.5, description="share of the attribute labels that are wrong")
     attr_dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout of the input of attribute heads")
@@ -108,18 +90,12 @@ class TrainConfig(BaseModel):
         description="AWM learns separately, from heads with this dropout; null: with the heads, as in the paper",
     )
     awm_rate: float = Field(default=1.0, gt=0, description="factor on the learning rate of V and b of AWM")
-    awm_weight_decay: float | None = Field(
-        default=None, ge=0, description="weight decay of V and b of AWM; null: that of all parameters"
-    )
-    awm_aux_loss: float = Field(
-        default=0.0, ge=0, description="weight of the attribute loss before re-weighting, with AWM"
-    )
+    awm_weight_decay: float | None = Field(default=None, ge=0, description="weight decay of V and b; null: that of all")
+    awm_aux_loss: float = Field(default=0.0, ge=0, description="weight of the attribute loss before AWM")
 
     fls: FlsConfig = Field(default=FlsConfig(), description="label maps of regions")
     parser: str = Field(default="default", description="parser of the training images, see `vestigo train --help`")
-    atr_bag_seed: bool = Field(
-        default=False, description="the class bag of a parser with ATR's classes is belongings; false: background"
-    )
+    atr_bag_seed: bool = Field(default=False, description="class bag of a parser with ATR's classes is belongings")
     relabel_every: int = Field(default=2, ge=1, description="epochs between two refreshes of the label maps")
     relabel_until: int = Field(default=101, ge=1, description="last epoch that may begin with a refresh")
     fls_start_epoch: int = Field(default=11, ge=1, description="first epoch whose label maps contain belongings")
@@ -132,7 +108,7 @@ class TrainConfig(BaseModel):
     cache_gib: float = Field(default=4.0, ge=0, description="decoded images are cached if they fit into this memory")
 
     @model_validator(mode="after")
-    def _check_network(self) -> TrainConfig:
+    def _check_network(self) -> Self:
         expected = len(self.region_schema) if self.network.regions else 0
         if self.network.regions != expected:
             raise ValueError(
@@ -162,9 +138,7 @@ class TrainConfig(BaseModel):
         return self.batch_identities * self.images_per_identity
 
     @classmethod
-    def load(
-        cls, ref: str | Path, overrides: Mapping[str, Any] | None = None, *, backbone: str | None = None
-    ) -> TrainConfig:
+    def load(cls, ref: str | Path, overrides: Mapping[str, Any] | None = None, *, backbone: str | None = None) -> Self:
         """Read a configuration by the name of a shipped one, or from a YAML file.
 
         Another `backbone` comes with the values of `configs/backbones`. Values of `overrides`, with keys such as
@@ -173,8 +147,12 @@ class TrainConfig(BaseModel):
         Raises:
             ConfigError: If there is no such configuration; or all unknown keys and wrong values in one line.
         """
-        name, backbone = ("full", backbone or "tiny") if str(ref) == "tiny" else (ref, backbone)
-        values = _read(name)
+        name, backbone = ("full", backbone or "tiny") if str(ref) == "tiny" else (str(ref), backbone)
+        path = CONFIGS / f"{name}.yaml" if name in shipped_configs() else Path(name)
+        if not path.is_file():
+            known = ", ".join(shipped_configs())
+            raise ConfigError(f"no configuration {name!r}; give a YAML file or one of the shipped ones: {known}")
+        values = _mapping(path, name)
         if backbone is not None:
             values = _merge(values, _backbone_values(backbone, values))
         for dotted, value in (overrides or {}).items():
@@ -194,16 +172,6 @@ class TrainConfig(BaseModel):
 def shipped_configs() -> list[str]:
     """Return the names of the shipped configurations."""
     return sorted(["tiny", *(path.stem for path in CONFIGS.glob("*.yaml"))])
-
-
-def _read(ref: str | Path) -> dict[str, Any]:
-    shipped = CONFIGS / f"{ref}.yaml"
-    if str(ref) in shipped_configs() and shipped.is_file():
-        return _mapping(shipped, ref)
-    if Path(ref).is_file():
-        return _mapping(Path(ref), ref)
-    known = ", ".join(shipped_configs())
-    raise ConfigError(f"no configuration {str(ref)!r}; give a YAML file or one of the shipped ones: {known}")
 
 
 def _backbone_values(backbone: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,13 +196,11 @@ def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _mapping(path: Path, ref: object) -> dict[str, Any]:
-    values = read_yaml(path, str(ref))
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{ref}: expected keys and values, found {type(values).__name__}")
-    return values
+def _mapping(path: Path, name: str) -> dict[str, Any]:
+    values = read_yaml(path, name)
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{name}: expected keys and values, found {type(values).__name__}")
+    return values or {}
 
 
 def _mistake(error: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Training images and batches, which depend on (seed, epoch, step) only."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +48,8 @@ class ImageReader:
     def __init__(self, paths: tuple[Path, ...], size: tuple[int, int], cache_gib: float) -> None:
         self.paths = paths
         self.size = size
-        fits = len(paths) * size[0] * size[1] * 3 <= cache_gib * 2**30
-        self._cache = np.empty((len(paths) if fits else 0, *size, 3), dtype=np.uint8)
-        self._is_cached = np.zeros(len(self._cache), dtype=bool)
+        self._fits = len(paths) * size[0] * size[1] * 3 <= cache_gib * 2**30
+        self._cache: dict[int, UInt8Array] = {}
 
     def read(self, index: int) -> UInt8Array:
         """Return image `index` as RGB uint8 of the input size.
@@ -58,16 +57,14 @@ class ImageReader:
         Raises:
             DatasetError: If the file cannot be read as an image.
         """
-        if len(self._cache) and self._is_cached[index]:
-            cached: UInt8Array = self._cache[index]
-            return cached
+        if index in self._cache:
+            return self._cache[index]
         try:
             image = resize(read_image(self.paths[index]), self.size)
         except BadInput as error:
             raise DatasetError(f"training image {error.detail}; remove the file or restore it") from None
-        if len(self._cache):
+        if self._fits:
             self._cache[index] = image
-            self._is_cached[index] = True
         return image
 
 
@@ -94,19 +91,13 @@ def batches(
         return augment_pair(reader.read(index), None if maps is None else maps[index], config.augmentation, rng)
 
     with ThreadPoolExecutor(LOADER_THREADS) as pool:
-        ahead = None
-        for step in range(first, len(plan)):
-            upcoming = pool.map(prepare, plan[step, share], places[step, share])
-            if ahead is not None:
-                yield _stack(ahead)
-            ahead = upcoming
-        if ahead is not None:
-            yield _stack(ahead)
-
-
-def _stack(pairs: Iterable[tuple[UInt8Array, UInt8Array | None]]) -> tuple[UInt8Array, UInt8Array | None]:
-    images, maps = zip(*pairs, strict=True)
-    return np.stack(images), None if maps[0] is None else np.stack(maps)
+        # One step ahead: the images of the next step are prepared while the network computes.
+        started = (pool.map(prepare, plan[step, share], places[step, share]) for step in range(first, len(plan)))
+        ahead = next(started, None)
+        while ahead is not None:
+            ready, ahead = ahead, next(started, None)
+            images, labels = zip(*ready, strict=True)
+            yield np.stack(images), None if labels[0] is None else np.stack(labels)
 
 
 def identity_batches(pids: Int64Array, config: TrainConfig, epoch: int) -> Int64Array:
@@ -125,13 +116,12 @@ def identity_batches(pids: Int64Array, config: TrainConfig, epoch: int) -> Int64
     identities, images = config.batch_identities, config.images_per_identity
     rng = np.random.default_rng((config.seed, epoch, 0))
     groups: dict[int, list[Int64Array]] = {}
-    for pid in np.unique(pids):
+    for pid in np.unique(pids).tolist():
         members = np.flatnonzero(pids == pid)
         if len(members) < images:
             members = rng.choice(members, images, replace=True)
-        members = rng.permutation(members)
         whole = len(members) // images
-        groups[int(pid)] = list(members[: whole * images].reshape(whole, images))
+        groups[pid] = list(rng.permutation(members)[: whole * images].reshape(whole, images))
     if len(groups) < identities:
         raise ConfigError(
             f"batch_identities={identities}: the training set has only {len(groups)} identities; set at most that many"
@@ -140,6 +130,6 @@ def identity_batches(pids: Int64Array, config: TrainConfig, epoch: int) -> Int64
     batches = []
     while len(available) >= identities:
         chosen = rng.choice(available, identities, replace=False)
-        batches.append(np.concatenate([groups[int(pid)].pop() for pid in chosen]))
-        available = np.array([pid for pid in available if groups[int(pid)]], dtype=np.int64)
+        batches.append(np.concatenate([groups[pid].pop() for pid in chosen.tolist()]))
+        available = np.array([pid for pid in available.tolist() if groups[pid]], dtype=np.int64)
     return np.stack(batches).astype(np.int64)

@@ -6,15 +6,10 @@ from torch import Tensor, nn
 
 
 class Ranks:
-    """Collective operations of the workers that train together; this class is a single worker.
+    """Collective operations of the workers that train together; this class is a single worker."""
 
-    Attributes:
-        rank: Number of this worker; worker 0 writes files.
-        size: Number of workers.
-    """
-
-    rank = 0
-    size = 1
+    rank = 0  # number of this worker; worker 0 writes files
+    size = 1  # number of workers
 
     def gather(self, x: Tensor) -> Tensor:
         """Concatenate the `x` of all workers along dimension 0 in order of rank; gradients flow back to each."""

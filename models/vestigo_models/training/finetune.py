@@ -68,6 +68,6 @@ def predict_label_maps(
     extractor, reader = Extractor(package, device, batch_size), ImageReader(paths, package.input_size, 0.0)
     maps = np.empty((len(paths), *package.grid), dtype=np.uint8)
     for start in range(0, len(paths), batch_size):
-        rows = range(start, min(start + batch_size, len(paths)))
-        maps[rows.start : rows.stop] = extractor.regions([reader.read(row) for row in rows]).argmax(axis=3)
+        images = [reader.read(row) for row in range(len(paths))[start : start + batch_size]]
+        maps[start : start + batch_size] = extractor.regions(images).argmax(axis=3)
     return maps

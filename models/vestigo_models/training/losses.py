@@ -16,11 +16,7 @@ from vestigo_models.training.distributed import Ranks
 
 
 def identity_loss(logits: Tensor, pids: Tensor, *, smoothing: float) -> Tensor:
-    """Compute the cross-entropy of logits, B x identities, with label smoothing, averaged over the batch.
-
-    `pids` are B int64. `smoothing` is the weight of the uniform distribution; the true class has 1 - smoothing +
-    smoothing / identities.
-    """
+    """Compute the mean cross-entropy of logits, B x identities, with label smoothing."""
     return functional.cross_entropy(logits.float(), pids, label_smoothing=smoothing)
 
 
@@ -40,13 +36,8 @@ def triplet_loss(
 ) -> tuple[Tensor, Tensor]:
     """Compute the batch-hard triplet loss (Hermans et al., 2017) of features before the BNNeck, in float32.
 
-    Args:
-        anchors: Features, B x D.
-        anchor_pids: Their identities, B.
-        others: Features of the whole batch, which contain the anchors; each anchor needs another image of its identity
-            and one of another identity among them.
-        other_pids: Their identities.
-        margin: Margin between the farthest positive and the nearest negative.
+    `others` are the features of the whole batch, which contain the B x D anchors; each anchor needs another image of
+    its identity and one of another identity among them.
 
     Returns:
         The mean loss, and the fraction of anchors whose hardest negative is farther than their hardest positive.
@@ -62,14 +53,9 @@ def triplet_loss(
 def noisy_log_probabilities(log_probabilities: Tensor, noise: Tensor | float) -> Tensor:
     """Compute the log-probabilities of the labels that annotators give if they err with probability `noise`.
 
-    Implements the forward correction of docs/method.md, section "Forward correction" (Patrini et al., CVPR 2017).
-
-    Args:
-        log_probabilities: Of the k classes of one attribute, N x k.
-        noise: Error rate e of each label, N, or one for all; below (k - 1) / k.
-
-    Returns:
-        log((1 - e) p_i + e / (k - 1) (1 - p_i)), N x k.
+    Implements the forward correction of docs/method.md (Patrini et al., CVPR 2017) for the k classes of one attribute:
+    log((1 - e) p_i + e / (k - 1) (1 - p_i)), N x k. The error rate e is that of each label, N, or one for all, below
+    (k - 1) / k.
     """
     error = torch.as_tensor(noise, dtype=log_probabilities.dtype, device=log_probabilities.device).reshape(-1, 1)
     each = error / (log_probabilities.shape[1] - 1)
@@ -77,15 +63,9 @@ def noisy_log_probabilities(log_probabilities: Tensor, noise: Tensor | float) ->
 
 
 def noisy_label_loss(log_probabilities: Tensor, labels: Tensor, noise: Tensor | float) -> Tensor:
-    """Compute the cross-entropy with labels that may be wrong; without noise it is the usual one.
+    """Compute the cross-entropy, N, with labels that may be wrong (`noisy_log_probabilities`), of one attribute.
 
-    Args:
-        log_probabilities: Of the k classes of one attribute, N x k.
-        labels: Distributions over the classes, N x k: one-hot for a label, all zeros without one.
-        noise: Error rate of each label, N, or one for all, see `noisy_log_probabilities`.
-
-    Returns:
-        Losses, N; 0 without a label.
+    `labels` are distributions over its classes, N x k: one-hot for a label, all zeros without one, where the loss is 0.
     """
     return -(labels * noisy_log_probabilities(log_probabilities, noise)).sum(dim=1)
 
@@ -99,47 +79,34 @@ def attribute_loss(
 ) -> Tensor:
     """Compute the sum over attributes of the mean cross-entropy over labelled images.
 
-    Implements equations 18 and 19 of docs/method.md. An attribute without labels in the batch adds nothing.
-
-    Args:
-        log_probabilities: log p-hat, B x M.
-        labels: Class ids, B x n int64, -1 if missing.
-        schema: The n attributes.
-        weights: M factors on the images of each class; 1 in the paper.
-        noise: Share of the labels that are wrong, see `noisy_log_probabilities`; 0 in the paper.
-
-    Returns:
-        The loss, a scalar.
+    Implements equations 18 and 19 of docs/method.md for log p-hat, B x M, and class ids, B x n int64, -1 if missing. An
+    attribute without labels in the batch adds nothing. `weights` are M factors on the images of each class, 1 in the
+    paper, and `noise` is the share of labels that are wrong (`noisy_log_probabilities`), 0 in the paper.
     """
     total = log_probabilities.new_zeros(())
-    for position, name in enumerate(schema.names):
+    for position, classes in enumerate(schema.slices):
         known = labels[:, position] >= 0
         if known.any():
-            group = log_probabilities[known][:, schema.slice(name)]
+            group = log_probabilities[known][:, classes]
             group = noisy_log_probabilities(group, noise) if noise else group
-            factors = None if weights is None else weights[schema.slice(name)]
+            factors = None if weights is None else weights[classes]
             total = total + functional.nll_loss(group, labels[known, position], factors)
     return total
 
 
 def class_weights(labels: Int64Array, schema: AttributeSchema, balance: float) -> Float32Array:
-    """Compute factors on the images of each class: its share of the images to the power of -`balance`.
+    """Compute M factors on the images of each class: its share of the images to the power of -`balance`.
 
-    Args:
-        labels: Class ids, N x n, -1 if missing.
-        schema: The n attributes.
-        balance: 0 weighs all images alike, as in the paper; 1 weighs all classes alike.
-
-    Returns:
-        M factors, float32. Those of an attribute average 1 over its labelled images; 0 for a class without images.
+    The balance 0 weighs all images alike, as in the paper, and 1 all classes alike. `labels` are class ids, N x n, -1
+    if missing. The factors of an attribute average 1 over its labelled images; that of a class without images is 0.
     """
     factors = np.zeros(schema.classes, dtype=np.float32)
-    for position, attribute in enumerate(schema.attributes):
+    for position, (classes, size) in enumerate(zip(schema.slices, schema.sizes, strict=True)):
         known = labels[labels[:, position] >= 0, position]
         if len(known):
-            shares = np.bincount(known, minlength=len(attribute.values)) / len(known)
+            shares = np.bincount(known, minlength=size) / len(known)
             powers = np.where(shares > 0, np.maximum(shares, 1e-12) ** -balance, 0)
-            factors[schema.slice(attribute.name)] = powers / (powers * shares).sum()
+            factors[classes] = powers / (powers * shares).sum()
     return factors
 
 
@@ -178,7 +145,8 @@ class BatchTargets(NamedTuple):
 class Objective(nn.Module):
     """Losses of every kind of feature (equation 15 of docs/method.md), of parsing and of attributes.
 
-    It holds the centres of the identities for each kind, and factors on the attribute loss of each class, (M,).
+    It holds the centres of the identities for each kind, and factors on the attribute loss of each class, (M,), which
+    follow from the `labels` of the training images, (N, n).
     """
 
     class_weights: Tensor
@@ -189,15 +157,16 @@ class Objective(nn.Module):
         config: TrainConfig,
         identities: int,
         schema: AttributeSchema | None,
-        class_weights: Float32Array | None = None,
+        labels: Int64Array | None = None,
     ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.schema = config, schema
         # No cluster is belongings.
         self.belongings_weight = config.belongings_weight if config.fls.labels == "fls" else 1.0
-        self.schema = schema
-        even = np.ones(0 if schema is None else schema.classes, dtype=np.float32)
-        self.register_buffer("class_weights", torch.from_numpy(even if class_weights is None else class_weights))
+        weights: Float32Array = np.ones(0 if schema is None else schema.classes, dtype=np.float32)
+        if schema is not None and labels is not None:
+            weights = class_weights(labels, schema, config.attr_balance)
+        self.register_buffer("class_weights", torch.from_numpy(weights))
         self.centres = nn.ModuleDict({kind: CentreLoss(identities, dim) for kind, dim in network.dims.items()})
 
     def forward(self, output: NetworkOutput, targets: BatchTargets, ranks: Ranks) -> dict[str, Tensor]:
@@ -209,18 +178,17 @@ class Objective(nn.Module):
         """
         config = self.config
         all_pids = ranks.gather(targets.pids)
-        identity, triplet, centre, ordered = [], [], [], []
+        parts: dict[str, list[Tensor]] = {"identity": [], "triplet": [], "centre": [], "ordered": []}
         for kind, (pre, _, logits) in output.features.items():
             assert logits is not None
             weight = self._weight(kind)
-            identity.append(weight * identity_loss(logits, targets.pids, smoothing=config.label_smoothing))
+            parts["identity"].append(weight * identity_loss(logits, targets.pids, smoothing=config.label_smoothing))
             hard, order = triplet_loss(pre, targets.pids, ranks.gather(pre), all_pids, margin=config.triplet_margin)
-            triplet.append(weight * hard)
-            ordered.append(order)
-            centre.append(weight * self.centres[kind](pre, targets.pids))
-        terms = {name: torch.stack(each).sum() for name, each in (("identity", identity), ("triplet", triplet))}
-        terms["centre"] = torch.stack(centre).sum()
-        terms["ordered"] = torch.stack(ordered).mean()
+            parts["triplet"].append(weight * hard)
+            parts["centre"].append(weight * self.centres[kind](pre, targets.pids))
+            parts["ordered"].append(order)
+        terms = {name: torch.stack(each).sum() for name, each in parts.items()}
+        terms["ordered"] = terms["ordered"] / len(output.features)
         total = terms["identity"] + terms["triplet"] + config.centre_weight * terms["centre"]
         if output.region_logits is not None and targets.maps is not None:
             terms |= parsing_terms(
@@ -255,11 +223,9 @@ class Objective(nn.Module):
 def parsing_terms(pixels: Tensor, maps: Tensor, *, summed: bool, belongings_weight: float = 1.0) -> dict[str, Tensor]:
     """Compute the parsing loss over labelled cells (equations 16 and 17) and the fraction of correct ones.
 
-    Args:
-        pixels: Logits, B x K x h x w.
-        maps: Label maps, B x h x w int64.
-        summed: Whether losses are summed over cells and averaged over images, instead of averaged over cells.
-        belongings_weight: Weight of a cell of belongings, also in the mean; 1 in the paper.
+    `pixels` are logits, B x K x h x w, and `maps` label maps, B x h x w int64. With `summed`, losses are summed over
+    cells and averaged over images, instead of averaged over cells. `belongings_weight` is the weight of a cell of
+    belongings, also in the mean; 1 in the paper.
 
     Returns:
         `parsing`, 0 without labelled cells, and `pixels`.
@@ -276,6 +242,6 @@ def parsing_terms(pixels: Tensor, maps: Tensor, *, summed: bool, belongings_weig
 
 def accuracy(log_probabilities: Tensor, labels: Tensor, schema: AttributeSchema) -> Tensor:
     """Return the fraction of the labelled attributes of B images whose most probable class is the label."""
-    predicted = torch.stack([log_probabilities[:, schema.slice(name)].argmax(dim=1) for name in schema.names], dim=1)
+    predicted = torch.stack([log_probabilities[:, classes].argmax(dim=1) for classes in schema.slices], dim=1)
     known = labels >= 0
     return ((predicted == labels) & known).sum() / known.sum().clamp(min=1)

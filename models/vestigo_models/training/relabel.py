@@ -14,8 +14,7 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import padded_input
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.parsing.base import Parser
-from vestigo_models.parsing.overlap import confusion, iou
-from vestigo_models.parsing.region_merge import label_cells
+from vestigo_models.parsing.label_maps import confusion, iou, label_cells
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.regions import BACKGROUND, BELONGINGS, REGIONS, RegionSchema
 from vestigo_models.training.config import TrainConfig
@@ -59,11 +58,10 @@ def parse_labels(
 def initial_labels(
     data: TrainingSet, grid: tuple[int, int], regions: int, labels_from: LabelSource = "fls"
 ) -> UInt8Array:
-    """Return the label maps before any clustering: the parser's, or `UNLABELLED` without a parser.
+    """Return the label maps before any clustering, N x `grid`: the parser's, or `UNLABELLED` without a parser.
 
-    They are N x rows x columns for the `grid` of rows and columns. A network of K = 5 `regions`, background included,
-    has no belongings: cells that a parser with a class for bags calls belongings are background. Clusters are no
-    regions of a parser, so that with `labels_from` "cluster" its maps are not used.
+    A network of K = 5 `regions`, background included, has no belongings: cells that a parser with a class for bags
+    calls belongings are background. With `labels_from` "cluster" the parser's maps are not used.
     """
     if data.parsed is None or labels_from == "cluster":
         return np.full((len(data.paths), *grid), UNLABELLED, dtype=np.uint8)
@@ -95,12 +93,9 @@ def refresh_labels(
     ranks: Ranks,
     device: torch.device,
 ) -> UInt8Array:
-    """Compute label maps from the features of each identity, one identity at a time.
+    """Compute the label maps of all images, (N, h, w), from the features of each identity, one identity at a time.
 
     The network is set to evaluation mode. Several workers share the identities, all with the buffers of worker 0.
-
-    Returns:
-        The label maps of all images, (N, h, w), like `previous`.
     """
     ranks.broadcast_buffers(network)
     network.eval()

@@ -26,7 +26,7 @@ from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet, batches, identity_batches
 from vestigo_models.training.distributed import Ranks
-from vestigo_models.training.losses import BatchTargets, Objective, class_weights
+from vestigo_models.training.losses import BatchTargets, Objective
 from vestigo_models.training.relabel import compare_maps, initial_labels, is_refresh_due, refresh_labels
 
 CHECKPOINT = "checkpoint.pt"
@@ -34,6 +34,8 @@ MAX_SKIPPED_STEPS = 20
 """Steps in a row that may be skipped; float16 finds its scale in fewer."""
 OVERFLOW = "the scaled gradient overflows float16"
 """Why a step is skipped while the scale of float16 is adapted, which is usual and not counted."""
+STATEFUL = ("network", "objective", "adam", "sgd", "scaler")
+"""Parts of a training whose `state_dict` a checkpoint holds."""
 PACKAGE_PREFIX = "package:"
 """Prefix of weights that are the backbone of a model package."""
 
@@ -68,10 +70,7 @@ class TrainingRun:
                 attr_dropout=config.attr_dropout,
                 awm_dropout=config.awm_dropout,
             )
-            factors = None
-            if self.schema is not None and data.attributes is not None:
-                factors = class_weights(data.attributes, self.schema, config.attr_balance)
-            objective = Objective(network, config, data.identities, self.schema, factors)
+            objective = Objective(network, config, data.identities, self.schema, data.attributes)
         load_weights(network, config, self.schema)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(self.device)
@@ -79,7 +78,8 @@ class TrainingRun:
             _parameter_groups(self.network, config), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self.sgd = torch.optim.SGD(self.objective.parameters(), lr=config.centre_learning_rate)
-        dtype = _compute_dtype(config, self.device)
+        automatic = "float16" if self.device.type == "cuda" else "float32"
+        dtype = getattr(torch, automatic if config.precision == "auto" else config.precision)
         self.autocast = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.epoch, self.step, self.log_bytes = 1, 0, 0
@@ -133,11 +133,9 @@ class TrainingRun:
         """Compute the label maps of the training images from the current network; return what `compare_maps` does."""
         assert self.maps is not None
         assert isinstance(self.network, SemanticNetwork)
-        previous, self.maps = (
-            self.maps,
-            refresh_labels(self.network, self.reader, self.data, self.maps, self.config, self.ranks, self.device),
-        )
-        return compare_maps(previous, self.maps, self.config.region_schema)
+        old = self.maps
+        self.maps = refresh_labels(self.network, self.reader, self.data, old, self.config, self.ranks, self.device)
+        return compare_maps(old, self.maps, self.config.region_schema)
 
     def update(self, images: UInt8Array, maps: UInt8Array | None, rows: Int64Array) -> dict[str, Any]:
         """Take one step on this worker's images (B, H, W, 3), with label maps (B, h, w) and indices `rows` (B,).
@@ -213,9 +211,14 @@ class TrainingRun:
                 "log_bytes": log.tell(),
                 "skipped": [self.skipped, self.skipped_in_row],
                 "maps": None if self.maps is None else torch.from_numpy(self.maps),
-                **{name: part.state_dict() for name, part in self._parts().items()},
+                **{name: getattr(self, name).state_dict() for name in STATEFUL},
             }
-            write_checkpoint(out, state)
+            partial = out / f"{CHECKPOINT}.partial"
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(out / CHECKPOINT)  # atomically: a crash leaves the old or the new one
         self.ranks.barrier()
 
     def load(self, state: dict[str, Any]) -> None:
@@ -227,38 +230,22 @@ class TrainingRun:
         identities = state["objective"]["centres.global.centres"].shape[0]
         if identities != self.data.identities:
             raise ModelError(f"the checkpoint has {identities} identities, the data {self.data.identities}")
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        for name in STATEFUL:
+            getattr(self, name).load_state_dict(state[name])
         self.maps = None if state["maps"] is None else state["maps"].numpy()
         self.epoch, self.step, self.log_bytes = state["epoch"], state["step"], state["log_bytes"]
         self.skipped, self.skipped_in_row = state.get("skipped", (0, 0))
 
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "network": self.network,
-            "objective": self.objective,
-            "adam": self.adam,
-            "sgd": self.sgd,
-            "scaler": self.scaler,
-        }
-
 
 def _parameter_groups(network: ReidNetwork, config: TrainConfig) -> list[dict[str, Any]]:
     """Return the parameter groups of Adam with factors on the learning rate; AWM has its own weight decay."""
-    trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    awm = [p for name, p in trainable.items() if name.startswith("reweight.")]
-    others = [p for name, p in trainable.items() if not name.startswith("reweight.")]
-    groups: list[dict[str, Any]] = [{"params": others, "factor": 1.0}]
-    if awm:
-        decay = config.weight_decay if config.awm_weight_decay is None else config.awm_weight_decay
-        groups.append({"params": awm, "factor": config.awm_rate, "weight_decay": decay})
-    return groups
-
-
-def _compute_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
-    automatic = "float16" if device.type == "cuda" else "float32"
-    dtype: torch.dtype = getattr(torch, automatic if config.precision == "auto" else config.precision)
-    return dtype
+    groups: dict[bool, list[Tensor]] = {False: [], True: []}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups[name.startswith("reweight.")].append(parameter)
+    decay = config.weight_decay if config.awm_weight_decay is None else config.awm_weight_decay
+    awm = {"params": groups[True], "factor": config.awm_rate, "weight_decay": decay}
+    return [{"params": groups[False], "factor": 1.0}, *([awm] if groups[True] else [])]
 
 
 def feature_grid(config: TrainConfig) -> tuple[int, int]:
@@ -273,16 +260,6 @@ def feature_grid(config: TrainConfig) -> tuple[int, int]:
     if height % stride or width % stride:
         raise ConfigError(f"input_size={height},{width}: give multiples of {stride}, the cells of the feature map")
     return height // stride, width // stride
-
-
-def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the checkpoint in `folder` atomically: a crash leaves the old or the new one."""
-    partial = folder / f"{CHECKPOINT}.partial"
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / CHECKPOINT)
 
 
 def read_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
@@ -336,8 +313,19 @@ def load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSch
         ConfigError: If they are for another network or for other attributes than those of `schema`.
         ModelError: If there are no such weights.
     """
-    if config.weights is not None:
-        _load_backbone(network, config.weights, config.network.backbone)
+    backbone, ref, name = network.backbone, config.weights, config.network.backbone
+    if ref is not None and ref.startswith(PACKAGE_PREFIX):
+        package = ModelPackage.from_pretrained(ref.removeprefix(PACKAGE_PREFIX))
+        if package.config.network.backbone != name:
+            raise ConfigError(f"weights={ref!r}: its backbone is {package.config.network.backbone}, not {name}")
+        backbone.load_state_dict(package.network.backbone.state_dict())
+    elif ref is not None:
+        if not isinstance(backbone, TransformersBackbone):
+            raise ConfigError(
+                f"weights={ref!r}: there are no ImageNet weights for {name}; give a model package with that backbone:"
+                f" {PACKAGE_PREFIX}FOLDER"
+            )
+        backbone.load_imagenet(ref)
     if config.base is not None:
         base = ModelPackage.from_pretrained(config.base)
         if base.config.network != config.network:
@@ -348,19 +336,3 @@ def load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSch
                 f"of {schema.name}; start from a package of that schema"
             )
         network.load_state_dict({**network.state_dict(), **base.network.state_dict()})
-
-
-def _load_backbone(network: ReidNetwork, ref: str, name: str) -> None:
-    backbone = network.backbone
-    if ref.startswith(PACKAGE_PREFIX):
-        package = ModelPackage.from_pretrained(ref.removeprefix(PACKAGE_PREFIX))
-        if package.config.network.backbone != name:
-            raise ConfigError(f"weights={ref!r}: its backbone is {package.config.network.backbone}, not {name}")
-        backbone.load_state_dict(package.network.backbone.state_dict())
-    elif isinstance(backbone, TransformersBackbone):
-        backbone.load_imagenet(ref)
-    else:
-        raise ConfigError(
-            f"weights={ref!r}: there are no ImageNet weights for {name}; give a model package with that backbone:"
-            f" {PACKAGE_PREFIX}FOLDER"
-        )

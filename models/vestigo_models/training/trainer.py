@@ -30,18 +30,15 @@ STEP_FIELDS = ("epoch", "step", "steps", "learning_rate", "refresh")
 """Fields of the log besides the terms of `Objective` and, in a skipped step, the reason as `skipped`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TrainingResult:
-    """The folder of the written package, and the loss terms averaged over the last epoch.
+    """The result of a training."""
 
-    `skipped` is the number of steps that were not taken because the loss or its gradient was not finite.
-    """
-
-    model: Path
+    model: Path  # folder of the written package
     epochs: int
-    losses: dict[str, float]
+    losses: dict[str, float]  # terms averaged over the last epoch
     seconds: float
-    skipped: int = 0
+    skipped: int = 0  # steps that were not taken because the loss or its gradient was not finite
 
 
 def train(
@@ -81,13 +78,8 @@ def train(
     if ranks.rank == 0:
         _write_package(config, run, out, trained_on or {})
     ranks.barrier()
-    return TrainingResult(
-        model=out,
-        epochs=config.epochs,
-        losses=_mean_losses(out),
-        seconds=time.monotonic() - started,
-        skipped=run.skipped,
-    )
+    seconds = time.monotonic() - started
+    return TrainingResult(out, config.epochs, losses=_mean_losses(out), seconds=seconds, skipped=run.skipped)
 
 
 def _check(config: TrainConfig, data: TrainingSet, ranks: Ranks) -> None:
@@ -95,9 +87,11 @@ def _check(config: TrainConfig, data: TrainingSet, ranks: Ranks) -> None:
         raise ConfigError(f"batch_identities={config.batch_identities}: not a multiple of the {ranks.size} workers")
     if config.network.attributes != "none" and data.attributes is None:
         raise ConfigError(f"network.attributes={config.network.attributes}: the training data has no attribute labels")
-    if config.needs_parser and (data.parsed is None or data.parsed.shape[1:] != feature_grid(config)):
+    if not config.needs_parser:
+        return
+    if data.parsed is None or data.parsed.shape[1:] != feature_grid(config):
         raise ConfigError(f"fls.labels={config.fls.labels}: label maps of a parser are needed, on the network's grid")
-    if config.needs_parser and data.parsed is not None and (highest := int(data.parsed.max())) >= len(REGIONS):
+    if (highest := int(data.parsed.max())) >= len(REGIONS):
         raise ConfigError(
             f"the label maps of the parser hold region {highest}; ids end at {len(REGIONS) - 1}"
             f" ({', '.join(REGIONS.names)}): merge the parser's classes into regions, as --parser does"
@@ -140,9 +134,7 @@ def _write_package(config: TrainConfig, run: TrainingRun, out: Path, trained_on:
 def recipe_warnings(config: TrainConfig, *, is_rendered: bool) -> list[str]:
     """Return one line for each property of a configuration that makes its model worse than expected.
 
-    Args:
-        config: Training configuration.
-        is_rendered: Whether the training images show rendered people, as those of the default parser do.
+    `is_rendered` tells whether the training images show rendered people, as those of the default parser do.
     """
     lines = []
     network = config.network.backbone

@@ -18,7 +18,7 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import oracle_labels
 from vestigo_models.inference.region_finder import RegionMap
-from vestigo_models.parsing.overlap import confusion, iou
+from vestigo_models.parsing.label_maps import confusion, iou
 from vestigo_models.schemas.regions import BELONGINGS, REGIONS
 
 METHODS = ("parser", "clustering", "fls", "oracle")

@@ -16,8 +16,7 @@ from vestigo_models.arrays import Float32Array, Int64Array, UInt8Array
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.parsing.label_folder import read_labels
-from vestigo_models.parsing.overlap import confusion
-from vestigo_models.parsing.region_merge import label_cells
+from vestigo_models.parsing.label_maps import confusion, label_cells
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import REGIONS, RegionSchema
 

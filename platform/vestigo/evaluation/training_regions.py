@@ -17,8 +17,7 @@ from vestigo_models.errors import BadInput, ConfigError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
 from vestigo_models.parsing.base import Parser
-from vestigo_models.parsing.label_maps import LIP
-from vestigo_models.parsing.overlap import confusion, iou
+from vestigo_models.parsing.label_maps import LIP, confusion, iou
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.regions import HEAD, LOWER, REGIONS, SHOES
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vestigo_models.fls.belongings import dilate, find_belongings, require_support, scale_config
 from vestigo_models.fls.clustering import (
     activation,
     cluster_parts,
@@ -19,9 +18,13 @@ from vestigo_models.fls.clustering import (
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import (
     cluster_labels,
+    dilate,
+    find_belongings,
     fls_labels,
     relative_heights,
     remove_speckle,
+    require_support,
+    scale_config,
     smooth,
     vote_belongings,
 )

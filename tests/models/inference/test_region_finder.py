@@ -17,8 +17,7 @@ from vestigo_models.inference import region_finder as region_finding
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.region_finder import NamedImage, RegionFinder, RegionMap, load_feature_model
 from vestigo_models.parsing.base import Parser
-from vestigo_models.parsing.label_maps import LABEL_SETS
-from vestigo_models.parsing.region_merge import merge_labels
+from vestigo_models.parsing.label_maps import LABEL_SETS, merge_labels
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.schemas.regions import REGIONS, cluster_regions
 

@@ -19,8 +19,14 @@ from vestigo_models.networks.alm import (
 )
 from vestigo_models.networks.build import build_network, fold_batch_norms
 from vestigo_models.networks.config import NetworkConfig
-from vestigo_models.networks.feature_map import FeatureMap, PixelClassifier
-from vestigo_models.networks.neck import ConcatNeck, JoinedNeck, PyramidNeck, SpatialAttention
+from vestigo_models.networks.feature_map import (
+    ConcatNeck,
+    FeatureMap,
+    JoinedNeck,
+    PixelClassifier,
+    PyramidNeck,
+    SpatialAttention,
+)
 from vestigo_models.schemas.attributes import Attribute, AttributeSchema
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 from vestigo_models.schemas.regions import REGIONS

@@ -13,8 +13,7 @@ from torch.nn import functional
 
 from vestigo_models.errors import ModelError
 from vestigo_models.inference.preprocessing import normalise
-from vestigo_models.parsing.label_maps import ATR, LABEL_SETS, LIP, PASCAL, ParserLabels
-from vestigo_models.parsing.region_merge import merge, merge_hard, middle_row
+from vestigo_models.parsing.label_maps import ATR, LABEL_SETS, LIP, PASCAL, ParserLabels, merge, merge_hard, middle_row
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.parsing.schp import CE2P, INPUT_SIDE, MEAN, STD, SchpParser, fit, undo
 

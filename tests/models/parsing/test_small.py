@@ -16,7 +16,7 @@ from torch.nn import functional
 from vestigo_models.errors import ConfigError, DatasetError, ModelError, WorkError
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vestigo_models.parsing import training
-from vestigo_models.parsing.overlap import confusion, iou
+from vestigo_models.parsing.label_maps import confusion, iou
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.parsing.small import CLASSES, EmbeddedParser, ParserConfig, ParserNetwork
 from vestigo_models.parsing.training import (

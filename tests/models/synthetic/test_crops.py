@@ -8,11 +8,10 @@ import pytest
 
 from vestigo_models.errors import ConfigError
 from vestigo_models.synthetic import labels as at
-from vestigo_models.synthetic.crops import cast_body_regions, render_crop, render_junk
+from vestigo_models.synthetic.crops import cast_body_regions, render_crop, render_junk, sample_placement
 from vestigo_models.synthetic.geometry.body import Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Raster
 from vestigo_models.synthetic.materials.shading import render_layer
-from vestigo_models.synthetic.placement import body_box, sample_placement
 from vestigo_models.synthetic.presets import PRESETS
 from vestigo_models.synthetic.world import World
 
@@ -38,7 +37,7 @@ def layer(world: World, person: Any, heading: Any, rows: int = 128, cols: int = 
     """Render the person alone, filling the raster, at `heading` (0 from behind, pi from the front)."""
     setting = world.setting(0, 0)
     body = pose_body(person, Pose(x=0.0, z=8.0, heading=heading, phase=0.3, walking=0.2))
-    x0, y0, x1, y1 = body_box(body, setting.camera.view)
+    x0, y0, x1, y1 = body.box(setting.camera.view)
     return render_layer(person, body, setting.camera.view, Raster(x0, y0, x1 - x0, y1 - y0, rows, cols), setting.light)
 
 
@@ -176,7 +175,7 @@ def test_body_equals_person_without_backpack(world: World) -> None:
     setting = world.setting(0, 0)
     pose = Pose(x=0.0, z=8.0, heading=0.3, phase=0.3, walking=0.2)
     with_backpack, without = (pose_body(dressed(world, backpack=b), pose) for b in (1, 0))
-    x0, y0, x1, y1 = body_box(with_backpack, setting.camera.view)
+    x0, y0, x1, y1 = with_backpack.box(setting.camera.view)
     raster = Raster(x0, y0, x1 - x0, y1 - y0, 128, 64)
     hits = cast_body_regions(with_backpack.solids, setting.camera.view, raster)
     expected = render_layer(dressed(world), without, setting.camera.view, raster, setting.light).region

@@ -2,7 +2,7 @@ import numpy as np
 
 from vestigo_models.tracking.association import hellinger, histograms
 from vestigo_models.tracking.config import TrackingConfig
-from vestigo_models.tracking.motion import MotionMeter
+from vestigo_models.tracking.quality import MotionMeter
 
 CONFIG = TrackingConfig(fps=5.0, motion_s=0.6)
 

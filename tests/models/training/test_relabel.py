@@ -12,7 +12,7 @@ import torch
 from vestigo_models.errors import BadInput, DatasetError
 from vestigo_models.networks.build import build_network
 from vestigo_models.parsing.base import Parsed, Parser
-from vestigo_models.parsing.region_merge import label_cells
+from vestigo_models.parsing.label_maps import label_cells
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.schemas.regions import REGIONS, cluster_regions
 from vestigo_models.training.config import TrainConfig

@@ -23,7 +23,7 @@ from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import fls_labels
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
-from vestigo_models.parsing.region_merge import label_cells
+from vestigo_models.parsing.label_maps import label_cells
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.schemas.builtin import MARKET_1501
 

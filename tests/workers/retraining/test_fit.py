@@ -20,8 +20,7 @@ from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled, predict_attributes
-from vestigo_models.training.head_refit.fit import fit_heads
+from vestigo_models.training.head_refit import AttributeTargets, extract_pooled, fit_heads, predict_attributes
 from vestigo_models.training.trainer import LOG, RECIPE
 from vestigo_workers.retraining.fit import RetrainingData, retrain
 

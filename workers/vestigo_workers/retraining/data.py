@@ -26,7 +26,7 @@ from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.progress import ProgressCallback
-from vestigo_models.training.head_refit.data import AttributeTargets
+from vestigo_models.training.head_refit import AttributeTargets
 from vestigo_workers.retraining.fit import RetrainingData
 
 MAX_TEST_CROPS = 5000

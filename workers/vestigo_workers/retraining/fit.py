@@ -17,8 +17,7 @@ from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.training.data import ImageReader, TrainingSet
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.finetune import EPOCHS, MIN_LABEL_PROBABILITY, finetuning_config, predict_label_maps
-from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled
-from vestigo_models.training.head_refit.fit import fit_heads, replace_heads
+from vestigo_models.training.head_refit import AttributeTargets, extract_pooled, fit_heads, replace_heads
 from vestigo_models.training.trainer import LOG, RECIPE, train
 from vestigo_workers.training.distributed import ProcessGroup, run_on_workers, train_distributed
 

@@ -117,9 +117,8 @@ def _choose_filters(
     record = record_filter(measure_curve(_identified(query), _identified(gallery), schema, seed=seed))
     for bound in BOUNDS:
         mode = f"auto {100 * bound:g} %"
-        chosen = choose_threshold(record, bound)
-        choices[mode] = FilterChoice(mode="auto", threshold=chosen.threshold, max_lost=bound)
-        reasons[mode] = chosen.reason
+        choices[mode] = choose_threshold(record, bound)
+        reasons[mode] = choices[mode].reason
     probabilities = query.features.probabilities, gallery.features.probabilities
     soft = fit_soft_filter(query, gallery, probabilities, schema, seed=seed)
     assert soft is not None  # Without a true match the curve cannot be measured either.

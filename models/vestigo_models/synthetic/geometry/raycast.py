@@ -5,8 +5,11 @@ cone is also a sphere, ellipsoid, capsule, limb or flattened torso, and a frustu
 """
 
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vestigo_models.arrays import FloatArray, Int64Array, UInt8Array
 
@@ -77,6 +80,12 @@ class Hits:
     normal: FloatArray  # (N, 3) world, unit, towards the camera
     local: FloatArray  # (N, 3) hit in the primitive's frame
 
+    def scatter(self, values: NDArray[Any], raster: Raster) -> NDArray[Any]:
+        """Return values of the hits, (N, ...), at their samples, (rows, cols, ...); 0 at samples without a hit."""
+        result = np.zeros((raster.rows * raster.cols, *values.shape[1:]), dtype=values.dtype)
+        result[self.pixel] = values
+        return result.reshape(raster.rows, raster.cols, *values.shape[1:])
+
 
 def bounding_boxes(solids: Solids, view: Viewpoint) -> FloatArray:
     """Return the projected bounding box of each primitive, (P, 4): x0, y0, x1, y1 in pixels."""
@@ -85,9 +94,8 @@ def bounding_boxes(solids: Solids, view: Viewpoint) -> FloatArray:
     bottom = np.where(rounded, np.minimum(-solids.radius0, solids.length - solids.radius1), 0)
     top = np.where(rounded, np.maximum(solids.radius0, solids.length + solids.radius1), solids.length)
     low, high = np.stack((-reach, bottom, -reach), axis=1), np.stack((reach, top, reach), axis=1)
-    corners = np.stack(
-        [np.where(np.array([i & 1, i & 2, i & 4], dtype=bool), high, low) for i in range(8)], axis=1
-    )  # P x 8 x 3
+    takes_high = np.array(list(product((False, True), repeat=3)))
+    corners = np.where(takes_high, high[:, None], low[:, None])  # P x 8 x 3
     world = np.einsum("pij,pcj->pci", solids.axes, corners) + solids.origin[:, None]
     pixels, _ = view.project(np.asarray(world, dtype=np.float32))
     return np.concatenate((pixels.min(axis=1), pixels.max(axis=1)), axis=1)
@@ -133,9 +141,8 @@ def cast_rays(solids: Solids, view: Viewpoint, raster: Raster) -> Hits:
 
 def _windows(boxes: FloatArray, raster: Raster) -> list[list[int]]:
     """Return the sample ranges (top, bottom, left, right) that each primitive's box covers."""
-    cells = (boxes - np.array([raster.x, raster.y] * 2)) * np.array(
-        [raster.cols / raster.width, raster.rows / raster.height] * 2
-    )
+    cells_per_pixel = np.array([raster.cols / raster.width, raster.rows / raster.height] * 2)
+    cells = (boxes - np.array([raster.x, raster.y] * 2)) * cells_per_pixel
     limit = np.array([raster.cols, raster.rows] * 2)
     edges = np.clip(np.concatenate((np.ceil(cells[:, :2] - 0.5), np.floor(cells[:, 2:] + 0.5)), axis=1), 0, limit)
     windows: list[list[int]] = edges.astype(np.int64)[:, [1, 3, 0, 2]].tolist()

@@ -1,14 +1,17 @@
 """Materials of a person: skin, hair, and clothes in the labelled colours with their patterns."""
 
 import colorsys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import TypeVar
 
 import numpy as np
 
 from vestigo_models.arrays import Float32Array, Float64Array, Int64Array
 from vestigo_models.synthetic import labels as at
 
+T = TypeVar("T")
 Colour = Float32Array
 """Linear RGB in 0..1, (3,)."""
 
@@ -34,9 +37,13 @@ _CLOTH: dict[str, tuple[_Range, ...]] = {
 }
 # Skin tones from light to dark, sRGB.
 _SKIN = ((238, 205, 182), (226, 186, 155), (205, 160, 128), (176, 128, 96), (130, 90, 66), (86, 58, 44))
-_SKIN_WEIGHT = (0.2, 0.3, 0.22, 0.13, 0.09, 0.06)
+_SKIN_WEIGHTS = (0.2, 0.3, 0.22, 0.13, 0.09, 0.06)
 _HAIR = ((18, 15, 14), (34, 26, 22), (62, 44, 32), (98, 70, 46), (150, 116, 74), (120, 56, 34))
-_HAIR_WEIGHT = (0.45, 0.22, 0.15, 0.09, 0.06, 0.03)
+_HAIR_WEIGHTS = (0.45, 0.22, 0.15, 0.09, 0.06, 0.03)
+_COMMON = ("black", "white", "gray", "blue", "brown", "red", "green", "yellow", "pink", "purple", "none")
+_COMMON_WEIGHTS = (26, 16, 16, 15, 8, 5, 5, 2, 2, 2, 3)
+_SHOES = ("black", "brown", "white", "gray", "red", "blue")
+_SHOES_WEIGHTS = (0.4, 0.17, 0.2, 0.13, 0.04, 0.06)
 
 
 def linear(srgb: Float64Array | tuple[float, float, float]) -> Colour:
@@ -46,25 +53,25 @@ def linear(srgb: Float64Array | tuple[float, float, float]) -> Colour:
 
 def sample_cloth_colour(rng: np.random.Generator, name: str) -> Colour:
     """Return a random shade of a named cloth colour."""
-    ranges = _CLOTH[name]
-    weights = np.array([r[6] for r in ranges], dtype=np.float64)
-    h0, h1, s0, s1, v0, v1, _ = ranges[int(rng.choice(len(ranges), p=weights / weights.sum()))]
+    h0, h1, s0, s1, v0, v1, _ = _pick(rng, _CLOTH[name], [weight for *_, weight in _CLOTH[name]])
     hue, saturation, value = rng.uniform(h0, h1), rng.uniform(s0, s1), rng.uniform(v0, v1)
     return linear(colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value))
 
 
 def sample_common_colour(rng: np.random.Generator) -> Colour:
     """Return a random cloth colour with everyday frequencies."""
-    names = ("black", "white", "gray", "blue", "brown", "red", "green", "yellow", "pink", "purple", "none")
-    weights = np.array([26, 16, 16, 15, 8, 5, 5, 2, 2, 2, 3], dtype=np.float64)
-    return sample_cloth_colour(rng, names[int(rng.choice(len(names), p=weights / weights.sum()))])
+    return sample_cloth_colour(rng, _pick(rng, _COMMON, _COMMON_WEIGHTS))
 
 
-def _sample_tone(
-    rng: np.random.Generator, tones: tuple[tuple[int, int, int], ...], weights: tuple[float, ...], spread: float
-) -> Colour:
-    tone = np.asarray(tones[int(rng.choice(len(tones), p=weights))]) + rng.normal(0, spread / 2) + rng.normal(0, 2, 3)
+def _sample_tone(rng: np.random.Generator, srgb: tuple[int, int, int], spread: float) -> Colour:
+    tone = np.asarray(srgb) + rng.normal(0, spread / 2) + rng.normal(0, 2, 3)
     return linear(np.clip(tone, 4, 250) / 255)
+
+
+def _pick(rng: np.random.Generator, values: Sequence[T], weights: Sequence[float]) -> T:
+    """Return one of the values, at random with frequencies proportional to the weights."""
+    shares = np.asarray(weights, dtype=np.float64)
+    return values[int(rng.choice(len(values), p=shares / shares.sum()))]
 
 
 class BodyPart(IntEnum):
@@ -112,13 +119,10 @@ class Material:
 
 
 def _sample_cloth(rng: np.random.Generator, colour: Colour, second: Colour, patterns: dict[Pattern, float]) -> Material:
-    kinds = list(patterns)
-    weights = np.array([patterns[k] for k in kinds])
-    kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
     return Material(
         colour=colour,
         second=second,
-        pattern=kind,
+        pattern=_pick(rng, tuple(patterns), tuple(patterns.values())),
         scale=float(rng.uniform(0.035, 0.14)),
         phase=float(rng.uniform(0, 1)),
         # The labelled colour remains the garment's main colour.
@@ -137,7 +141,6 @@ def _creases(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]
     )
 
 
-_SHOES = (0.4, 0.17, 0.2, 0.13, 0.04, 0.06)
 _UPPER_PATTERNS = {
     Pattern.PLAIN: 0.42,
     Pattern.PRINT: 0.17,
@@ -158,6 +161,7 @@ _LOWER_PATTERNS = {
     Pattern.VERTICAL: 0.02,
     Pattern.BLOTCHES: 0.03,
 }
+_BAG_PATTERNS = {Pattern.PLAIN: 0.6, Pattern.BAND: 0.4}
 # "None of the named colours" is mostly cloth of several colours.
 _MIXED_PATTERNS = {Pattern.PLAIN: 0.4, Pattern.BLOTCHES: 0.25, Pattern.PLAID: 0.2, Pattern.HORIZONTAL: 0.15}
 
@@ -172,30 +176,21 @@ def _sample_garment(
 
 def sample_materials(rng: np.random.Generator, labels: Int64Array) -> tuple[Material, ...]:
     """Return random materials of a person with these labels, indexed by `BodyPart`."""
-    skin, plain, bag_patterns = (
-        _sample_tone(rng, _SKIN, _SKIN_WEIGHT, 10.0),
-        {Pattern.PLAIN: 1.0},
-        {Pattern.PLAIN: 0.6, Pattern.BAND: 0.4},
-    )
+    skin = _sample_tone(rng, _pick(rng, _SKIN, _SKIN_WEIGHTS), 10.0)
     # Grey hair is the strongest cue of old age; some adults have it too.
     gray = labels[at.AGE] == at.OLD or (labels[at.AGE] == at.ADULT and rng.random() < 0.2)
     if gray:
         hair = linear(np.full(3, rng.uniform(0.5, 0.85)) * np.array([1.0, 0.99, 0.96]))
     else:
-        hair = _sample_tone(rng, _HAIR, _HAIR_WEIGHT, 6.0)
+        hair = _sample_tone(rng, _pick(rng, _HAIR, _HAIR_WEIGHTS), 6.0)
     upper = _sample_garment(rng, int(labels[at.UPPER_COLOUR]), at.UPPER_COLOURS, _UPPER_PATTERNS)
     lower = _sample_garment(rng, int(labels[at.LOWER_COLOUR]), at.LOWER_COLOURS, _LOWER_PATTERNS)
     sleeve = upper
     if upper.pattern in (Pattern.PRINT, Pattern.OPEN, Pattern.YOKE, Pattern.PLAIN):
         other = upper.pattern != Pattern.OPEN and rng.random() < 0.12
-        sleeve = Material(
-            colour=upper.second if other else upper.colour,
-            second=upper.second,
-            folds=upper.folds,
-            creases=upper.creases,
-            gloss=upper.gloss,
-        )
-    shoes = sample_cloth_colour(rng, ("black", "brown", "white", "gray", "red", "blue")[int(rng.choice(6, p=_SHOES))])
+        colour = upper.second if other else upper.colour
+        sleeve = replace(upper, colour=colour, pattern=Pattern.PLAIN)
+    shoes = sample_cloth_colour(rng, _pick(rng, _SHOES, _SHOES_WEIGHTS))
     hose = skin if rng.random() < 0.8 else sample_cloth_colour(rng, "black")
     return (
         Material(colour=skin, second=skin),
@@ -204,7 +199,7 @@ def sample_materials(rng: np.random.Generator, labels: Int64Array) -> tuple[Mate
         sleeve,
         lower,
         Material(colour=shoes, second=sample_common_colour(rng), gloss=0.08),
-        _sample_cloth(rng, sample_common_colour(rng), sample_common_colour(rng), plain),
-        _sample_cloth(rng, sample_common_colour(rng), sample_common_colour(rng), bag_patterns),
+        _sample_cloth(rng, sample_common_colour(rng), sample_common_colour(rng), {Pattern.PLAIN: 1.0}),
+        _sample_cloth(rng, sample_common_colour(rng), sample_common_colour(rng), _BAG_PATTERNS),
         Material(colour=hose, second=hose),
     )

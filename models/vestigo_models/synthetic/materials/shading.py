@@ -99,7 +99,7 @@ def _strap(person: Person, chest: FloatArray) -> BoolArray:
     return np.zeros(len(x), dtype=bool)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Light:
     """Illumination in linear RGB: sun, sky from above and reflection of the ground."""
 
@@ -111,11 +111,10 @@ class Light:
 
 @dataclass(frozen=True)
 class Layer:
-    """A rendered person on a raster. Samples without a hit have colour 0, region 0 and depth inf."""
+    """A rendered person on a raster. Samples without a hit have colour 0 and region 0."""
 
     colour: FloatArray  # (rows, cols, 3) linear
     region: UInt8Array  # (rows, cols)
-    depth: FloatArray  # (rows, cols) metres
 
     @property
     def mask(self) -> BoolArray:
@@ -126,37 +125,26 @@ class Layer:
 def render_layer(person: Person, body: Body, view: Viewpoint, raster: Raster, light: Light) -> Layer:
     """Return one person, ray-cast and shaded."""
     hits = cast_rays(body.solids, view, raster)
-    shape = (raster.rows, raster.cols)
-    depth = np.full(raster.rows * raster.cols, np.inf, dtype=np.float32)
-    depth[hits.pixel] = hits.distance
-    distance = depth.reshape(shape)
     albedo, region, gloss = surface(person, body, hits)
     facing = np.clip(hits.normal @ light.direction, 0, None)
     above = (0.5 + 0.5 * hits.normal[:, 1])[:, None]
-    occlusion = _occlusion(distance, raster).ravel()[hits.pixel]
+    occlusion = _occlusion(hits, raster)
     ambient = (above * light.sky + (1 - above) * light.ground) * occlusion[:, None]
     direct = facing[:, None] * light.sun * (0.35 + 0.65 * occlusion[:, None])
-    half = light.direction - _towards(hits, view)
+    rays = hits.point - view.position
+    towards = (rays / np.sqrt(np.einsum("ni,ni->n", rays, rays))[:, None]).astype(np.float32)
+    half = light.direction - towards
     half /= np.sqrt(np.einsum("ni,ni->n", half, half))[:, None] + 1e-6
     shine = gloss * np.clip(np.einsum("ni,ni->n", hits.normal, half), 0, 1) ** 12
     lit = albedo * (ambient + direct) + shine[:, None] * light.sun
-    colour = np.zeros((raster.rows * raster.cols, 3), dtype=np.float32)
-    colour[hits.pixel] = lit
-    regions = np.zeros(raster.rows * raster.cols, dtype=np.uint8)
-    regions[hits.pixel] = region
-    return Layer(colour.reshape(*shape, 3), regions.reshape(shape), distance)
+    return Layer(hits.scatter(lit.astype(np.float32), raster), hits.scatter(region, raster))
 
 
-def _towards(hits: Hits, view: Viewpoint) -> FloatArray:
-    ray = hits.point - view.position
-    return np.asarray(ray / np.sqrt(np.einsum("ni,ni->n", ray, ray))[:, None], dtype=np.float32)
-
-
-def _occlusion(depth: FloatArray, raster: Raster) -> FloatArray:
-    """Return factors that darken samples behind their neighbourhood, such as one leg behind the other."""
-    near = np.where(np.isfinite(depth), depth, 0).astype(np.float32)
-    mask = np.isfinite(depth).astype(np.float32)
+def _occlusion(hits: Hits, raster: Raster) -> FloatArray:
+    """Return factors (N,) that darken hits behind their neighbourhood, such as one leg behind the other."""
+    depth = hits.scatter(hits.distance, raster)
+    mask = hits.scatter(np.ones(len(hits.pixel), dtype=np.float32), raster)
     size = max(3, raster.rows // 14)
-    weight = cv2.blur(mask, (size, size))
-    mean = cv2.blur(near, (size, size)) / np.maximum(weight, 1e-3)
-    return np.asarray(np.clip(1 - 3.2 * np.clip(near - mean, 0, 0.16), 0.45, 1), dtype=np.float32)
+    mean = cv2.blur(depth, (size, size)) / np.maximum(cv2.blur(mask, (size, size)), 1e-3)
+    factors = np.clip(1 - 3.2 * np.clip(depth - mean, 0, 0.16), 0.45, 1).astype(np.float32)
+    return np.asarray(factors.ravel()[hits.pixel])

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from vestigo.evaluation.metrics.attributes import mean_of_known
 from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
-from vestigo_models.parsing.overlap import iou
+from vestigo_models.parsing.label_maps import iou
 from vestigo_models.schemas.regions import REGIONS, RegionSchema
 
 
@@ -29,7 +29,7 @@ def region_metrics(
     """Return the overlap of the regions `names`, background included, or of all.
 
     `cells` (K, K) are counted by true region (row) and predicted region (column) over some images, see
-    `vestigo_models.parsing.overlap.confusion`.
+    `vestigo_models.parsing.label_maps.confusion`.
     """
     names = tuple(names or schema.names)
     shares = dict(zip(schema.names, iou(cells).tolist(), strict=True))

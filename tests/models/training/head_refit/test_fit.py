@@ -18,8 +18,13 @@ from vestigo_models.inference.package import ModelPackage, PackageConfig
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501
-from vestigo_models.training.head_refit.data import AttributeTargets, extract_pooled, predict_attributes
-from vestigo_models.training.head_refit.fit import fit_heads, replace_heads
+from vestigo_models.training.head_refit import (
+    AttributeTargets,
+    extract_pooled,
+    fit_heads,
+    predict_attributes,
+    replace_heads,
+)
 from vestigo_models.training.losses import noisy_label_loss
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vestigo.evaluation.metrics.regions import RegionMetrics, area_auc, region_metrics
-from vestigo_models.parsing.overlap import confusion
+from vestigo_models.parsing.label_maps import confusion
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema
 
 

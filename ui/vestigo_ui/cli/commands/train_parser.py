@@ -92,7 +92,7 @@ def _evaluate(model: Path, data: LabelledImages, device: str, update: ProgressCa
 
     from vestigo_models.inference.images import read_image
     from vestigo_models.parsing.label_folder import read_labels
-    from vestigo_models.parsing.overlap import confusion, iou
+    from vestigo_models.parsing.label_maps import confusion, iou
     from vestigo_models.parsing.small import EmbeddedParser
 
     parser = EmbeddedParser.from_pretrained(model, device=device)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vestigo_models.errors import BadInput, StoreError
 from vestigo_models.inference.images import decode_image
-from vestigo_models.parsing.region_merge import merge_labels
+from vestigo_models.parsing.label_maps import merge_labels
 from vestigo_models.schemas.regions import REGIONS, RegionSchema
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import Image, shared_encoder, shared_parser

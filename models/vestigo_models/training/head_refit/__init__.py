@@ -1,1 +1,0 @@
-"""Refitting of attribute heads on the features of a frozen network."""
