@@ -11,14 +11,16 @@ from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
 from vestigo_ui.app.components.processes import shared_processes, show_process, start_process
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.errors import report_errors
+from vestigo_ui.app.errors import STORE_ERRORS, report_errors, show_error
 from vestigo_ui.app.pages.archive.runs import show_active_runs
 from vestigo_ui.app.pages.models.registry import NO_MODEL, RegistryView
 from vestigo_ui.app.text import escape_md, format_utc
 from vestigo_ui.web.auth.users import Role
 
-LAST_CHANGE, OPEN_DIALOG, DIALOGS_OPENED = "models-done", "models-dialog", "models-times"
-"""Session keys: the last change, the open dialog, and the number of dialogs opened so far.
+LAST_CHANGE, REFUSAL = "models-done", "models-refusal"
+"""Session keys: the message of the last change, and the error of one that was refused."""
+OPEN_DIALOG, DIALOGS_OPENED = "models-dialog", "models-times"
+"""Session keys: the open dialog, and the number of dialogs opened so far.
 
 The number makes each dialog start with an empty form: the confirmation of one change must not confirm the next.
 """
@@ -153,12 +155,14 @@ def _promote_dialog(context: PageContext, registry: RegistryView, model: Model) 
     confirmation = f"Let {escape_md(model.name)} serve" + ("" if objection is None else " all the same")
     label = "Reason" if objection is None else "Reason (required)"
     again = bool(stale) and st.checkbox("Then index the archive again with it", True, key="models-reindex-too")
-    pressed, sure, reason = _show_form(f"Promote {escape_md(model.name)}", label, confirmation)
-    if pressed:
+
+    def change(sure: bool, reason: str) -> str:
         promotion = promote(context, model, serving=registry.serving, sure=sure, reason=reason)
         if again:
             _start_reindex(context)
-        _finish(context, registry, promotion, "serves now, in the place of")
+        return _describe_change(context, registry, promotion, "serves now, in the place of")
+
+    _show_form(f"Promote {escape_md(model.name)}", label, confirmation, change)
 
 
 @report_errors()
@@ -168,11 +172,13 @@ def _rollback_dialog(context: PageContext, registry: RegistryView) -> None:
     st.markdown(f"**{then}** will serve again in the place of **{now}**.")
     if last.before is None:
         st.caption("Without a promoted model the newest one with crops is searched.")
-    pressed, sure, reason = _show_form("Roll back", "Reason", f"Take the promotion of {now} back")
-    if pressed:
+
+    def change(sure: bool, reason: str) -> str:
         promotion = roll_back(context, serving=registry.serving, sure=sure, reason=reason)
         verb = "serves again, in the place of" if promotion.model else "serves, in the place of"
-        _finish(context, registry, promotion, verb)
+        return _describe_change(context, registry, promotion, verb)
+
+    _show_form("Roll back", "Reason", f"Take the promotion of {now} back", change)
 
 
 def _start_reindex(context: PageContext) -> None:
@@ -184,17 +190,40 @@ def _start_reindex(context: PageContext) -> None:
     start_process(context, REINDEX, ["index", "--reindex-stale", f"--store={context.store.ref}"])
 
 
-def _show_form(button: str, label: str, confirmation: str) -> tuple[bool, bool, str]:
-    """Show a reason under `label`, a confirmation and a button; return whether it is pressed, and the inputs."""
+def _show_form(button: str, label: str, confirmation: str, change: Callable[[bool, str], str]) -> None:
+    """Show a reason under `label`, a confirmation, and a button that makes the change and closes the dialog.
+
+    Args:
+        button: Text of the button.
+        label: Label of the reason.
+        confirmation: What the user confirms.
+        change: Takes whether the user has confirmed, and the reason; returns the message for the page.
+    """
     number = st.session_state[DIALOGS_OPENED]
+    reason_key, sure_key = f"models-reason-{number}", f"models-sure-{number}"
+
+    def make_change() -> None:
+        try:
+            message = change(bool(st.session_state[sure_key]), st.session_state[reason_key] or "")
+        except STORE_ERRORS as error:
+            st.session_state[REFUSAL] = error
+        else:
+            st.session_state[LAST_CHANGE] = message
+            _close_dialog()
+
     with st.form("models-form", border=False):
-        reason = st.text_area(label, max_chars=REASON_LENGTH, key=f"models-reason-{number}")
-        sure = st.checkbox(confirmation, key=f"models-sure-{number}")
-        return st.form_submit_button(button, type="primary"), sure, reason or ""
+        st.text_area(label, max_chars=REASON_LENGTH, key=reason_key)
+        st.checkbox(confirmation, key=sure_key)
+        # A callback runs before the page, so that no other input can interrupt it.
+        st.form_submit_button(button, type="primary", on_click=make_change)
+    if error := st.session_state.pop(REFUSAL, None):
+        show_error(error)
+    if OPEN_DIALOG not in st.session_state:
+        st.rerun()
 
 
-def _finish(context: PageContext, registry: RegistryView, promotion: Promotion, verb: str) -> None:
-    """Store the message for the next run of the page, and close the dialog."""
+def _describe_change(context: PageContext, registry: RegistryView, promotion: Promotion, verb: str) -> str:
+    """Return the message about a change."""
     name = NO_MODEL.capitalize() if promotion.model is None else registry.name(promotion.model)
     message = f"{escape_md(name)} {verb} {escape_md(registry.name(promotion.before))}."
     stale = count_stale_crops(context.store.models.crop_counts(), promotion.model)
@@ -203,9 +232,7 @@ def _finish(context: PageContext, registry: RegistryView, promotion: Promotion, 
             f" {stale:,} crops are of other models and are not searched with it: "
             "`vestigo index --reindex-stale --store STORE` indexes them again."
         )
-    st.session_state[LAST_CHANGE] = message
-    _close_dialog()
-    st.rerun()
+    return message
 
 
 def _require_confirmation(context: PageContext, sure: bool) -> None:

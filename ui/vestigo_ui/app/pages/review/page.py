@@ -20,6 +20,7 @@ from vestigo_ui.app import url_state
 from vestigo_ui.app.components import charts
 from vestigo_ui.app.components.choice import choose_one, choose_segment
 from vestigo_ui.app.components.tables import show_table
+from vestigo_ui.app.components.work import work_button
 from vestigo_ui.app.context import PageContext, shared_store
 from vestigo_ui.app.pages.review.corrections import show_correct, show_sightings
 from vestigo_ui.app.pages.review.sampling import DONE, show_sampling
@@ -237,21 +238,32 @@ def _show_server(context: PageContext, project: LabelProject, waiting: int) -> N
         verb = "push" if url is None else "pull"
         show_setup(f"vestigo label {verb} --store STORE --project {project.name}")
         return
-    with st.container(horizontal=True, gap="small"):
-        pulled = url is not None and st.button(
-            "Pull now", key="review-pull", icon=":material/download:", shortcut="Alt+P"
+    place = st.container(horizontal=True, gap="small")
+    pulled = sent = None
+    if url is not None:
+        pulled = work_button(
+            "Pull now",
+            lambda: fetch(context, project.name, progress_bar("Tasks listed")),
+            key="review-pull",
+            place=place,
+            icon=":material/download:",
+            shortcut="Alt+P",
         )
-        pushed = waiting and st.button(
-            f"Send {count_text(waiting, 'waiting task')}", key="review-send", icon=":material/upload:"
+    if waiting:
+        sent = work_button(
+            f"Send {count_text(waiting, 'waiting task')}",
+            lambda: send_waiting(context, project.name, progress_bar("Tasks sent")),
+            key="review-send",
+            place=place,
+            icon=":material/upload:",
         )
-    if pulled:
-        result = fetch(context, project.name, progress_bar("Tasks listed"))
+    if pulled is not None:
         st.success(
-            f"New, changed or deleted: {count_text(result.pulled, 'annotation')}. Annotated: {result.reviewed:,} of "
-            f"{count_text(result.tasks, 'task')}. Corrected: {count_text(result.corrections, 'value')}."
+            f"New, changed or deleted: {count_text(pulled.pulled, 'annotation')}. Annotated: {pulled.reviewed:,} of "
+            f"{count_text(pulled.tasks, 'task')}. Corrected: {count_text(pulled.corrections, 'value')}."
         )
-        if result.skipped:
-            skipped = count_text(len(result.skipped), "annotation")
-            st.warning(f"Skipped: {skipped} not of this project's form. The first: {escape_md(result.skipped[0])}")
-    if pushed:
-        st.success(f"Sent: {count_text(send_waiting(context, project.name, progress_bar('Tasks sent')), 'task')}.")
+        if pulled.skipped:
+            skipped = count_text(len(pulled.skipped), "annotation")
+            st.warning(f"Skipped: {skipped} not of this project's form. The first: {escape_md(pulled.skipped[0])}")
+    if sent is not None:
+        st.success(f"Sent: {count_text(sent, 'task')}.")
