@@ -13,11 +13,12 @@ audit ── audit_head                          a chain of digests, and its end
 verdict                                      every verdict; the newest counts
 """
 
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, ForeignKey, Index, Integer, MetaData, String, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 SCHEMA_REVISION = "0006"
@@ -28,6 +29,10 @@ SCHEMA_REVISION = "0006"
 
 # SQLite numbers rows by itself only in a column declared exactly INTEGER PRIMARY KEY.
 RowId = BigInteger().with_variant(Integer, "sqlite")
+Id = Annotated[int, mapped_column(RowId, primary_key=True)]
+BigInt = Annotated[int, mapped_column(BigInteger)]
+Choice = Annotated[str, mapped_column(String(16))]
+Digest = Annotated[str, mapped_column(String(64))]
 
 
 class Instant(TypeDecorator[datetime]):
@@ -52,7 +57,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Base of the tables; it names every constraint, so that migrations can address them on both databases."""
+    """Base of the tables: `ModelRow` is a row of the table `model`; every constraint is named for the migrations."""
 
     metadata = MetaData(
         naming_convention={
@@ -69,18 +74,20 @@ class Base(DeclarativeBase):
         float: Double(),
     }
 
+    @declared_attr.directive
+    def __tablename__(cls) -> str:
+        return re.sub("(?<!^)([A-Z])", r"_\1", cls.__name__.removesuffix("Row")).lower()
+
 
 class ModelRow(Base):
     """A model version; see `vestigo.store.models.records.Model` for the JSON columns."""
-
-    __tablename__ = "model"
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str]
     location: Mapped[str]
     registered: Mapped[datetime]
     facts: Mapped[dict[str, Any]]
-    parent: Mapped[str | None] = mapped_column(String(64))
+    parent: Mapped[Digest | None]
     origin: Mapped[dict[str, Any]]
     scores: Mapped[dict[str, Any]]
 
@@ -88,10 +95,8 @@ class ModelRow(Base):
 class PromotionRow(Base):
     """A change of the serving model; `kind` is `promotion` or `rollback`."""
 
-    __tablename__ = "promotion"
-
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))
+    id: Mapped[Id]
+    kind: Mapped[Choice]
     model_digest: Mapped[str | None] = mapped_column(ForeignKey("model.digest"))
     before_digest: Mapped[str | None] = mapped_column(ForeignKey("model.digest"))
     at: Mapped[datetime]
@@ -102,19 +107,17 @@ class PromotionRow(Base):
 class RunRow(Base):
     """A run; `config` holds everything that `fingerprint` is a digest of."""
 
-    __tablename__ = "run"
-
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     created: Mapped[datetime]
     finished: Mapped[datetime | None]
-    status: Mapped[str] = mapped_column(String(16))
+    status: Mapped[Choice]
     fingerprint: Mapped[str] = mapped_column(String(64), index=True)
     config: Mapped[dict[str, Any]]
     model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
     command: Mapped[str]
     replaces: Mapped[bool]
     planned: Mapped[bool]
-    planned_inputs: Mapped[int] = mapped_column(BigInteger)
+    planned_inputs: Mapped[BigInt]
     cancel_requested: Mapped[bool]
     host: Mapped[str | None]
     pid: Mapped[int | None]
@@ -126,7 +129,6 @@ class RunRow(Base):
 class ShardRow(Base):
     """The unit of work, of retry and of commit."""
 
-    __tablename__ = "shard"
     __table_args__ = (
         Index("ix_shard_run_state_position", "run_id", "state", "position"),
         Index("ix_shard_run_after", "run_id", "after"),
@@ -134,14 +136,14 @@ class ShardRow(Base):
         Index("uq_shard_assembly", "run_id", "after", unique=True, sqlite_where=text("kind = 'assembly'")),
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[Id]
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id"))
-    position: Mapped[int] = mapped_column(BigInteger)
-    kind: Mapped[str] = mapped_column(String(16))
+    position: Mapped[BigInt]
+    kind: Mapped[Choice]
     source: Mapped[str]
     after: Mapped[str | None]
     spec: Mapped[dict[str, Any]]
-    state: Mapped[str] = mapped_column(String(16))
+    state: Mapped[Choice]
     attempts: Mapped[int]
 
 
@@ -152,7 +154,6 @@ class InputRow(Base):
     inputs share.
     """
 
-    __tablename__ = "input"
     __table_args__ = (
         Index("ix_input_shard_position", "shard_id", "position"),
         # SQLite uses a partial index only for a condition that is spelled as in the query.
@@ -162,14 +163,14 @@ class InputRow(Base):
         Index("ix_input_quarantined", "shard_id", sqlite_where=text("state = 'quarantined'")),
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[Id]
     shard_id: Mapped[int] = mapped_column(ForeignKey("shard.id"))
     position: Mapped[int]
     name: Mapped[str]
     key: Mapped[str]
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    state: Mapped[str] = mapped_column(String(16))
-    rows: Mapped[int] = mapped_column(BigInteger)
+    fingerprint: Mapped[Digest]
+    state: Mapped[Choice]
+    rows: Mapped[BigInt]
     reason: Mapped[str | None]
     detail: Mapped[str | None]
     retired: Mapped[bool]
@@ -178,13 +179,11 @@ class InputRow(Base):
 class FrameFailureRow(Base):
     """A frame that failed in an input that did not."""
 
-    __tablename__ = "frame_failure"
-
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[Id]
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id"), index=True)
     shard_id: Mapped[int] = mapped_column(ForeignKey("shard.id"))
     input: Mapped[str]
-    frame: Mapped[int] = mapped_column(BigInteger)
+    frame: Mapped[BigInt]
     reason: Mapped[str]
     detail: Mapped[str]
 
@@ -196,33 +195,26 @@ class DataFileRow(Base):
     `removed`. Files of rankings, samples and label sets have no run.
     """
 
-    __tablename__ = "data_file"
-    __table_args__ = (
-        Index("ix_data_file_kind_state", "kind", "state"),
-        Index("ix_data_file_shard_id", "shard_id"),
-        Index("ix_data_file_run_id", "run_id"),
-    )
+    __table_args__ = (Index("ix_data_file_kind_state", "kind", "state"),)
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id"))
-    shard_id: Mapped[int | None] = mapped_column(ForeignKey("shard.id"))
-    kind: Mapped[str] = mapped_column(String(16))
+    id: Mapped[Id]
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id"), index=True)
+    shard_id: Mapped[int | None] = mapped_column(ForeignKey("shard.id"), index=True)
+    kind: Mapped[Choice]
     path: Mapped[str] = mapped_column(unique=True)
-    rows: Mapped[int] = mapped_column(BigInteger)
-    bytes: Mapped[int] = mapped_column(BigInteger)
-    checksum: Mapped[str] = mapped_column(String(64))
+    rows: Mapped[BigInt]
+    bytes: Mapped[BigInt]
+    checksum: Mapped[Digest]
     schema_version: Mapped[int]
     cameras: Mapped[list[str]]
     first_time: Mapped[datetime | None]
     last_time: Mapped[datetime | None]
-    state: Mapped[str] = mapped_column(String(16))
+    state: Mapped[Choice]
     retired: Mapped[datetime | None]
 
 
 class CameraRow(Base):
     """A camera, and the seconds that are added to the times that it recorded."""
-
-    __tablename__ = "camera"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     clock_offset_s: Mapped[float]
@@ -231,12 +223,10 @@ class CameraRow(Base):
 class RankingRow(Base):
     """A saved ranking; rankings of older stores have no `settings` ({}) and no `queries_file_id`."""
 
-    __tablename__ = "ranking"
-
     name: Mapped[str] = mapped_column(primary_key=True)
     created: Mapped[datetime]
     model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
-    queries: Mapped[int] = mapped_column(BigInteger)
+    queries: Mapped[BigInt]
     settings: Mapped[dict[str, Any]]
     data_file_id: Mapped[int] = mapped_column(ForeignKey("data_file.id"))
     queries_file_id: Mapped[int | None] = mapped_column(ForeignKey("data_file.id"))
@@ -245,29 +235,25 @@ class RankingRow(Base):
 class LabelProjectRow(Base):
     """A review project; `schema` is JSON of the attribute schema, `server` and `remote_id` name it in Label Studio."""
 
-    __tablename__ = "label_project"
-
     name: Mapped[str] = mapped_column(primary_key=True)
     created: Mapped[datetime]
     schema: Mapped[dict[str, Any]]
     server: Mapped[str | None]
-    remote_id: Mapped[int | None] = mapped_column(BigInteger)
+    remote_id: Mapped[BigInt | None]
 
 
 class LabelBatchRow(Base):
     """A sample; see `vestigo.store.review.records.SamplingDesign`. `data_file_id` is null for imported tasks."""
 
-    __tablename__ = "label_batch"
-
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[Id]
     project: Mapped[str] = mapped_column(ForeignKey("label_project.name"), index=True)
     created: Mapped[datetime]
     model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
     strategy: Mapped[str]
-    unit: Mapped[str] = mapped_column(String(16))
-    budget: Mapped[int] = mapped_column(BigInteger)
-    seed: Mapped[int] = mapped_column(BigInteger)
-    population: Mapped[int] = mapped_column(BigInteger)
+    unit: Mapped[Choice]
+    budget: Mapped[BigInt]
+    seed: Mapped[BigInt]
+    population: Mapped[BigInt]
     thinned: Mapped[float]
     data_file_id: Mapped[int | None] = mapped_column(ForeignKey("data_file.id"))
 
@@ -278,17 +264,16 @@ class LabelTaskRow(Base):
     State: `drawn` (not on the server yet), `pushed`, `deleted` (on the server), `imported`.
     """
 
-    __tablename__ = "label_task"
     __table_args__ = (
         Index("uq_label_task_project_key", "project", "key", unique=True),
         Index("ix_label_task_batch_id_position", "batch_id", "position"),
     )
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[Id]
     project: Mapped[str] = mapped_column(ForeignKey("label_project.name"))
     key: Mapped[str] = mapped_column(String(40))
     batch_id: Mapped[int] = mapped_column(ForeignKey("label_batch.id"))
-    position: Mapped[int] = mapped_column(BigInteger)
+    position: Mapped[BigInt]
     source: Mapped[str]
     tracklet: Mapped[str]
     camera: Mapped[str]
@@ -296,19 +281,18 @@ class LabelTaskRow(Base):
     pid: Mapped[int | None]
     crops: Mapped[list[str]]
     prediction: Mapped[list[Any]] = mapped_column(JSON)
-    state: Mapped[str] = mapped_column(String(16))
-    remote_id: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[Choice]
+    remote_id: Mapped[BigInt | None]
 
 
 class LabelAnswerRow(Base):
     """An annotation; `answers` is JSON of the value, or "cannot tell", by attribute."""
 
-    __tablename__ = "label_answer"
     __table_args__ = (Index("uq_label_answer_task_id_remote_id", "task_id", "remote_id", unique=True),)
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[Id]
     task_id: Mapped[int] = mapped_column(ForeignKey("label_task.id"))
-    remote_id: Mapped[int] = mapped_column(BigInteger)
+    remote_id: Mapped[BigInt]
     reviewer: Mapped[str]
     answered: Mapped[datetime]
     answers: Mapped[dict[str, Any]]
@@ -317,13 +301,11 @@ class LabelAnswerRow(Base):
 class LabelSetRow(Base):
     """A version of all labels; `digest` is that of its rows."""
 
-    __tablename__ = "label_set"
-
-    version: Mapped[int] = mapped_column(RowId, primary_key=True)
+    version: Mapped[Id]
     created: Mapped[datetime]
-    digest: Mapped[str] = mapped_column(String(64))
-    labels: Mapped[int] = mapped_column(BigInteger)
-    tasks: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[Digest]
+    labels: Mapped[BigInt]
+    tasks: Mapped[BigInt]
     projects: Mapped[list[str]]
     data_file_id: Mapped[int] = mapped_column(ForeignKey("data_file.id"))
 
@@ -331,41 +313,36 @@ class LabelSetRow(Base):
 class AuditRow(Base):
     """An audit entry; `id` counts from 1 without a gap, `previous` is the `digest` of the entry before."""
 
-    __tablename__ = "audit"
-
     id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=False)
     at: Mapped[datetime]
     user: Mapped[str] = mapped_column(index=True)
     action: Mapped[str] = mapped_column(String(32))
-    snapshot: Mapped[str] = mapped_column(String(64))
+    snapshot: Mapped[Digest]
     case_number: Mapped[str | None] = mapped_column(index=True)
     authority: Mapped[str | None]
     details: Mapped[dict[str, Any]]
-    previous: Mapped[str] = mapped_column(String(64))
-    digest: Mapped[str] = mapped_column(String(64))
+    previous: Mapped[Digest]
+    digest: Mapped[Digest]
 
 
 class AuditHeadRow(Base):
     """Number of entries and digest of the last one; the only row, created with the table."""
 
-    __tablename__ = "audit_head"
-
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    entries: Mapped[int] = mapped_column(BigInteger)
-    digest: Mapped[str] = mapped_column(String(64))
+    entries: Mapped[BigInt]
+    digest: Mapped[Digest]
 
 
 class VerdictRow(Base):
     """A verdict on a crop as a result of `query`; null withdraws the verdict before."""
 
-    __tablename__ = "verdict"
     __table_args__ = (Index("ix_verdict_query_crop", "query", "crop"),)
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    id: Mapped[Id]
     at: Mapped[datetime]
     user: Mapped[str]
     case_number: Mapped[str | None]
-    query: Mapped[str] = mapped_column(String(64))
+    query: Mapped[Digest]
     crop: Mapped[str]
-    verdict: Mapped[str | None] = mapped_column(String(16))
+    verdict: Mapped[Choice | None]
     note: Mapped[str | None]
