@@ -1,14 +1,13 @@
 """Runs in the store: begin, list, count, drive, finish and retry them."""
 
 import secrets
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, Select, Subquery, cast, exists, func, literal, null, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from vestigo.store.faults import fault_point
@@ -17,6 +16,7 @@ from vestigo.store.runs.records import (
     FailureCount,
     HasVideo,
     InputFailure,
+    InputState,
     Owner,
     RetryResult,
     Run,
@@ -80,11 +80,9 @@ class RunRepository:
             session.flush()
             return to_run(row)
 
-    @repeated
     def get(self, run_id: str) -> Run:
         """Return a run."""
-        with self.database.read() as session:
-            return to_run(run_row(session, run_id))
+        return self.database.fetch(lambda session: to_run(run_row(session, run_id)))
 
     def list(self, *, newest_first: bool = False, offset: int = 0, limit: int | None = None) -> Sequence[Run]:
         """Return the runs, or `limit` of them from `offset` on, oldest first by default."""
@@ -129,83 +127,37 @@ class RunRepository:
             named = "; ".join(_differences(run.config, config)) or default
             raise FingerprintMismatch(f"run {run.id} is bound to another configuration ({named}): begin a new run")
 
-    @repeated
     def totals(self, run_id: str) -> RunTotals:
         """Count the inputs of a run by state, and its crops, tracklets and label maps."""
-        with self.database.read() as session:
-            return run_totals(session, run_id)
+        return self.database.fetch(lambda session: run_totals(session, run_id))
 
     def failures(
         self, run_id: str, limit: int | None = None, *, offset: int = 0, reason: str | None = None
-    ) -> Iterator[InputFailure]:
-        """Yield the failures of a run, of one `reason` or of any: inputs in order of the plan, then single frames."""
-        ours = (ShardRow.run_id == run_id, InputRow.state == "quarantined", _equals(InputRow.reason, reason))
-        inputs = (
-            select(InputRow.name, InputRow.reason, InputRow.detail)
-            .join(ShardRow)
-            .where(*ours)
-            .order_by(ShardRow.position, ShardRow.id, InputRow.position)
-            .offset(offset)
-            .limit(limit)
-        )
-        frames = (
-            select(FrameFailureRow)
-            .where(FrameFailureRow.run_id == run_id, _equals(FrameFailureRow.reason, reason))
-            .order_by(FrameFailureRow.id)
-        )
-        count = 0
-        with self.database.read() as session:
-            for name, input_reason, detail in session.execute(inputs):
-                count += 1
-                yield InputFailure(name, None, input_reason or "", detail or "")
-            all_inputs = select(func.count()).select_from(InputRow).join(ShardRow).where(*ours)
-            before = (session.scalar(all_inputs) or 0) if offset else 0
-            page = frames.offset(max(0, offset - before)).limit(None if limit is None else limit - count)
-            for row in session.scalars(page):
-                yield InputFailure(row.input, row.frame, row.reason, row.detail)
+    ) -> Sequence[InputFailure]:
+        """Return the failures of a run, of one `reason` or of any: inputs in order of the plan, then single frames."""
+        failed = _failures(run_id)
+        query = select(failed.c.input, failed.c.frame, failed.c.reason, failed.c.detail).offset(offset).limit(limit)
+        if reason is not None:
+            query = query.where(failed.c.reason == reason)
+        order = failed.c.frame.is_not(None), failed.c.shard_position, failed.c.shard, failed.c.place
+        return [InputFailure(*row) for row in self.database.rows(query.order_by(*order))]
 
     def failure_counts(self, run_id: str) -> Sequence[FailureCount]:
         """Count the failures of a run by reason, the most frequent reason first."""
-        inputs = (
-            select(InputRow.reason, func.count())
-            .join(ShardRow)
-            .where(ShardRow.run_id == run_id, InputRow.state == "quarantined")
-            .group_by(InputRow.reason)
-        )
-        frames = (
-            select(FrameFailureRow.reason, func.count())
-            .where(FrameFailureRow.run_id == run_id)
-            .group_by(FrameFailureRow.reason)
-        )
-        with self.database.read() as session:
-            by_input, by_frame = (Counter(dict(session.execute(query).all())) for query in (inputs, frames))
-        reasons = by_input.keys() | by_frame.keys()
-        counts = [FailureCount(str(reason), by_input[reason], by_frame[reason]) for reason in reasons]
-        return sorted(counts, key=lambda count: (-count.inputs - count.frames, count.reason))
+        failed = _failures(run_id)
+        total, frames = func.count(), func.count(failed.c.frame)
+        query = select(failed.c.reason, total - frames, frames).group_by(failed.c.reason)
+        return [FailureCount(*row) for row in self.database.rows(query.order_by(total.desc(), failed.c.reason))]
 
     def empty_inputs(self, run_id: str, limit: int | None = None) -> Sequence[str]:
         """Return the names of the inputs in which a run detected no person, in order of the plan."""
-        empty = (
-            select(InputRow.name)
-            .join(ShardRow)
-            .where(ShardRow.run_id == run_id, InputRow.state == "empty")
-            .order_by(ShardRow.position, ShardRow.id, InputRow.position)
-            .limit(limit)
-        )
-        return self.database.scalars(empty)
+        order = ShardRow.position, ShardRow.id, InputRow.position
+        return self.database.scalars(_inputs(run_id, "empty", InputRow.name).order_by(*order).limit(limit))
 
     def passed_over(self, run_id: str) -> dict[str, int]:
         """Count the files that a run passed over by their kind, the most frequent kind first."""
-        count = func.count()
-        query = (
-            select(InputRow.reason, count)
-            .join(ShardRow)
-            .where(ShardRow.run_id == run_id, InputRow.state == "passed_over")
-            .group_by(InputRow.reason)
-            .order_by(count.desc(), InputRow.reason)
-        )
-        with self.database.read() as session:
-            return {str(kind): int(files) for kind, files in session.execute(query)}
+        query = _inputs(run_id, "passed_over", InputRow.reason, func.count()).group_by(InputRow.reason)
+        return dict(self.database.rows(query.order_by(func.count().desc(), InputRow.reason)))
 
     def retry(
         self,
@@ -241,8 +193,7 @@ class RunRepository:
 
     def is_driven(self, run_id: str) -> bool:
         """Return whether a live process drives a run; a driver on another host counts for 60 s after its heartbeat."""
-        with self.database.read() as session:
-            return leases.is_held(run_row(session, run_id))
+        return self.database.fetch(lambda session: leases.is_held(run_row(session, run_id)))
 
     @repeated
     def take_lease(self, run_id: str, owner: Owner | None = None) -> Run:
@@ -366,5 +317,24 @@ def _differences(there: Any, here: Any, name: str = "") -> list[str]:
     return [] if there == here else [f"{name}: {there!r} there, {here!r} here"]
 
 
-def _equals(column: InstrumentedAttribute[Any], value: str | None) -> ColumnElement[bool]:
-    return true() if value is None else column == value
+def _inputs(run_id: str, state: InputState, *columns: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[Any]:
+    """Select columns of the inputs of a run in one state."""
+    return select(*columns).join(ShardRow).where(ShardRow.run_id == run_id, InputRow.state == state)
+
+
+def _failures(run_id: str) -> Subquery:
+    """Return the quarantined inputs of a run, and its failed frames, which have no shard here."""
+    inputs = _inputs(
+        run_id,
+        "quarantined",
+        InputRow.name.label("input"),
+        cast(null(), BigInteger).label("frame"),
+        func.coalesce(InputRow.reason, "").label("reason"),
+        func.coalesce(InputRow.detail, "").label("detail"),
+        ShardRow.position.label("shard_position"),
+        ShardRow.id.label("shard"),
+        InputRow.position.label("place"),
+    )
+    failed = FrameFailureRow
+    frames = select(failed.input, failed.frame, failed.reason, failed.detail, literal(0), literal(0), failed.id)
+    return union_all(inputs, frames.where(failed.run_id == run_id)).subquery()

@@ -72,23 +72,22 @@ class Database:
             self._connect(session)
             yield session
 
+    def fetch(self, read: Callable[[Session], R]) -> R:
+        """Return what `read` returns in a transaction of its own, which is repeated during short outages."""
+
+        def read_once() -> R:
+            with self.read() as session:
+                return read(session)
+
+        return self.repeat(read_once)
+
     def scalars(self, query: Select[T]) -> Sequence[T]:
         """Return the values of a query of one column or table."""
-
-        def read() -> Sequence[T]:
-            with self.read() as session:
-                return session.scalars(query).all()
-
-        return self.repeat(read)
+        return self.fetch(lambda session: session.scalars(query).all())
 
     def rows(self, query: Select[*Ts]) -> Sequence[Row[*Ts]]:
         """Return the rows of a query."""
-
-        def read() -> Sequence[Row[*Ts]]:
-            with self.read() as session:
-                return session.execute(query).all()
-
-        return self.repeat(read)
+        return self.fetch(lambda session: session.execute(query).all())
 
     @contextmanager
     def write(self) -> Iterator[Session]:

@@ -75,7 +75,7 @@ class Base(DeclarativeBase):
     }
 
     @declared_attr.directive
-    def __tablename__(cls) -> str:
+    def __tablename__(cls) -> str:  # noqa: N805  (a class method of SQLAlchemy)
         return re.sub("(?<!^)([A-Z])", r"_\1", cls.__name__.removesuffix("Row")).lower()
 
 
