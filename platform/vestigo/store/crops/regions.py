@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import select
 
 from vestigo.store.crops.reader import rows_with_ids
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot, rechunk
 from vestigo.store.parquet.schemas import REGIONS
-from vestigo.store.runs.rows import run_row
+from vestigo.store.runs.rows import run_row, visible_files
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import DataFileRow, RunRow
 from vestigo_models.errors import StoreError
@@ -50,20 +49,13 @@ class RegionRepository:
         return {crop_id: rows[crop_id] for crop_id in ids if crop_id in rows}
 
     def _paths(self, run_id: str | None) -> list[str]:
-        files = (
-            select(DataFileRow.path, RunRow.fingerprint)
-            .join(RunRow, RunRow.id == DataFileRow.run_id)
-            .where(DataFileRow.kind == "regions", DataFileRow.state == "visible")
-            .order_by(RunRow.created.desc(), RunRow.id.desc(), DataFileRow.id.desc())
-        )
+        order = RunRow.created.desc(), RunRow.id.desc(), DataFileRow.id.desc()
         with self.database.read() as session:
-            if run_id is None:
-                newest = session.execute(files.limit(1)).first()
-                if newest is None:
-                    raise StoreError(
-                        "the store holds no label maps: `vestigo regions RUN --store` makes those of a run"
-                    )
-                fingerprint = newest.fingerprint
-            else:
+            if run_id is not None:
                 fingerprint = run_row(session, run_id).fingerprint
-            return [path for path, _ in session.execute(files.where(RunRow.fingerprint == fingerprint))]
+            else:
+                fingerprint = session.scalar(visible_files("regions", RunRow.fingerprint).order_by(*order).limit(1))
+            if fingerprint is None:
+                raise StoreError("the store holds no label maps: `vestigo regions RUN --store` makes those of a run")
+            paths = visible_files("regions", DataFileRow.path).where(RunRow.fingerprint == fingerprint)
+            return list(session.scalars(paths.order_by(*order)))

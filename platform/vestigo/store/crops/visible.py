@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
+from vestigo.store.runs.rows import visible_files
 from vestigo.store.sql.tables import CameraRow, DataFileRow, InputRow, ModelRow, RunRow
 from vestigo_models.errors import StoreError
 
@@ -60,11 +61,10 @@ def crop_files(
         raise StoreError(f"the store holds no crops of model {model}: index with it first (`vestigo index --model`)")
     file = DataFileRow
     query = (
-        select(file.id, file.path, file.rows, file.shard_id, file.cameras, file.first_time, file.last_time)
-        .add_columns(RunRow.id.label("run"), RunRow.model_digest.label("model"))
-        .join(RunRow, RunRow.id == file.run_id)
+        visible_files("crops", file.id, file.path, file.rows, file.shard_id, file.cameras)
+        .add_columns(file.first_time, file.last_time, RunRow.id.label("run"), RunRow.model_digest.label("model"))
         .join(ModelRow, ModelRow.digest == RunRow.model_digest)
-        .where(file.kind == "crops", file.state == "visible", file.rows > 0)
+        .where(file.rows > 0)
         .order_by(ModelRow.registered.desc(), ModelRow.digest, file.id)
     )
     if model is not None:
@@ -91,13 +91,10 @@ def current_snapshot(session: Session) -> str:
 
     Equal digests mean equal rows. Migration, vacuum and a move of the store do not change it.
     """
-    query = (
-        select(DataFileRow.checksum, RunRow.model_digest, DataFileRow.shard_id)
-        .join(RunRow, RunRow.id == DataFileRow.run_id)
-        .where(DataFileRow.kind == "crops", DataFileRow.state == "visible", DataFileRow.rows > 0)
-    )
+    query = visible_files("crops", DataFileRow.checksum, RunRow.model_digest, DataFileRow.shard_id)
+    rows = session.execute(query.where(DataFileRow.rows > 0))
     hidden = _hidden_inputs(session)
-    files = sorted([sum_, model, sorted(hidden.get(shard, ()))] for sum_, model, shard in session.execute(query))
+    files = sorted([checksum, model, sorted(hidden.get(shard, ()))] for checksum, model, shard in rows)
     clocks = sorted((name, offset.total_seconds()) for name, offset in clock_offsets(session).items())
     return hashlib.sha256(json.dumps([files, clocks]).encode()).hexdigest()
 

@@ -17,6 +17,7 @@ from vestigo.store.audit.records import AuditAction
 from vestigo.store.faults import fault_point
 from vestigo.store.models.facts import ModelFacts
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
+from vestigo.store.runs.rows import visible_files
 from vestigo.store.sql.database import Database, to_record, upsert
 from vestigo.store.sql.tables import DataFileRow, InputRow, ModelRow, PromotionRow, RunRow
 from vestigo_models.errors import StoreError
@@ -92,16 +93,9 @@ class ModelRepository:
 
     def crop_counts(self) -> dict[str, int]:
         """Return the number of visible crops of each model, by digest; without models that have none."""
-        visible = DataFileRow.kind == "crops", DataFileRow.state == "visible"
-        rows = (
-            select(RunRow.model_digest, func.sum(DataFileRow.rows))
-            .join(RunRow, RunRow.id == DataFileRow.run_id)
-            .where(*visible)
-            .group_by(RunRow.model_digest)
-        )
+        rows = visible_files("crops", RunRow.model_digest, func.sum(DataFileRow.rows)).group_by(RunRow.model_digest)
         # A file that holds rows of other inputs too keeps the rows of replaced inputs.
-        shards = select(DataFileRow.shard_id, RunRow.model_digest).join(RunRow, RunRow.id == DataFileRow.run_id)
-        shard = shards.where(*visible).distinct().subquery()
+        shard = visible_files("crops", DataFileRow.shard_id, RunRow.model_digest).distinct().subquery()
         replaced = (
             select(shard.c.model_digest, func.sum(InputRow.rows))
             .join(shard, shard.c.shard_id == InputRow.shard_id)
@@ -116,13 +110,11 @@ class ModelRepository:
 
     def serving(self) -> str | None:
         """Return the digest of the serving model, None while no promotion is in force."""
-        with self.database.read() as session:
-            return _serving(session)
+        return self.database.fetch(_serving)
 
     def promotions(self) -> Sequence[Promotion]:
         """Return all promotions and rollbacks, oldest first."""
-        with self.database.read() as session:
-            return _promotions(session)
+        return self.database.fetch(_promotions)
 
     def promote(
         self,

@@ -15,7 +15,7 @@ from vestigo.store.crops.reader import rows_at
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import QUERIES, RANKING, TRUTH
-from vestigo.store.runs.rows import file_row
+from vestigo.store.runs.rows import add_files
 from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import DataFileRow, ModelRow, RankingRow
 from vestigo_models.errors import StoreError
@@ -105,9 +105,7 @@ class RankingRepository:
             with self.database.write() as session:
                 if session.get(ModelRow, model) is None:
                     raise StoreError(f"model {model} is not registered in the store: register it before the ranking")
-                file_rows = [file_row(file, "visible") for file in files]
-                session.add_all(file_rows)
-                session.flush()
+                file_ids = add_files(session, files)
                 row = session.get(RankingRow, name, with_for_update=True)
                 if row is None:
                     row = RankingRow(name=name)
@@ -117,7 +115,7 @@ class RankingRepository:
                         old = session.get_one(DataFileRow, file_id)
                         old.state, old.retired = "retired", now
                 row.created, row.model_digest, row.queries, row.settings = now, model, files[1].rows, dict(settings)
-                row.data_file_id, row.queries_file_id = (file.id for file in file_rows)
+                row.data_file_id, row.queries_file_id = file_ids
             return files[0].rows
 
     def list(self) -> Sequence[SavedRanking]:

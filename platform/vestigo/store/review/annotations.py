@@ -60,8 +60,7 @@ class AnnotationRepository:
 
     def get(self, project: str, keys: Collection[str]) -> dict[str, tuple[Annotation, ...]]:
         """Return the annotations of tasks by key, in order of the server's ids; without tasks that have none."""
-        with self.database.read() as session:
-            return _annotations(session, project, keys)
+        return self.database.fetch(lambda session: _annotations(session, project, keys))
 
     def version(self) -> str:
         """Return a text that changes whenever an annotation is added, changed or deleted."""
@@ -151,25 +150,23 @@ def _replace(session: Session, project: str, annotations: Mapping[str, Sequence[
         raise StoreError(f"task {min(unknown)} is not one of project {project}")
     present = _annotations(session, project, list(annotations))
     changed = 0
-    for chunk in chunks(list(annotations)):
-        ids = {row.key: row.id for row in task_rows(session, project, chunk)}
-        for key in chunk:
-            before = {annotation.remote_id: annotation for annotation in present.get(key, ())}
-            after = {annotation.remote_id: annotation for annotation in annotations[key]}
-            if before == after:
-                continue
-            changed += sum(before.get(number) != after.get(number) for number in before.keys() | after.keys())
-            session.execute(delete(LabelAnswerRow).where(LabelAnswerRow.task_id == ids[key]))
-            for annotation in after.values():
-                session.add(
-                    LabelAnswerRow(
-                        task_id=ids[key],
-                        remote_id=annotation.remote_id,
-                        reviewer=annotation.annotator,
-                        answered=annotation.answered,
-                        answers=dict(annotation.answers),
-                    )
-                )
+    for task in task_rows(session, project, annotations):
+        before = {annotation.remote_id: annotation for annotation in present.get(task.key, ())}
+        after = {annotation.remote_id: annotation for annotation in annotations[task.key]}
+        if before == after:
+            continue
+        changed += sum(before.get(number) != after.get(number) for number in before.keys() | after.keys())
+        session.execute(delete(LabelAnswerRow).where(LabelAnswerRow.task_id == task.id))
+        session.add_all(
+            LabelAnswerRow(
+                task_id=task.id,
+                remote_id=annotation.remote_id,
+                reviewer=annotation.annotator,
+                answered=annotation.answered,
+                answers=dict(annotation.answers),
+            )
+            for annotation in after.values()
+        )
     session.flush()
     fault_point("answers.inside")
     return changed

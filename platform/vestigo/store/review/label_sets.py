@@ -12,7 +12,7 @@ from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import LABELS
 from vestigo.store.review.records import LabelSet
 from vestigo.store.review.repository import FOLDER
-from vestigo.store.runs.rows import file_row
+from vestigo.store.runs.rows import add_files
 from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import DataFileRow, LabelSetRow
 from vestigo_models.errors import StoreError
@@ -31,17 +31,9 @@ class LabelSetRepository:
             file = self.root.write("labels", FOLDER, 0, rows, LABELS)
             fault_point("labels.before")
             with self.database.write() as session:
-                data_file = file_row(file, "visible")
-                session.add(data_file)
-                session.flush()
-                row = LabelSetRow(
-                    created=datetime.now(UTC),
-                    digest=digest,
-                    labels=file.rows,
-                    tasks=tasks,
-                    projects=list(projects),
-                    data_file_id=data_file.id,
-                )
+                (file_id,) = add_files(session, [file])
+                facts = {"digest": digest, "labels": file.rows, "tasks": tasks, "projects": list(projects)}
+                row = LabelSetRow(created=datetime.now(UTC), data_file_id=file_id, **facts)
                 session.add(row)
                 session.flush()
                 return _to_label_set(row)

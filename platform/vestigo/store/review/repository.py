@@ -7,14 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, WrittenFile
 from vestigo.store.parquet.schemas import DRAW
 from vestigo.store.review.records import LabelProject, LabelSample, LabelTask, NewTask, SamplingDesign
-from vestigo.store.runs.rows import file_row
+from vestigo.store.runs.rows import add_files
 from vestigo.store.sql.database import Database, chunks, to_record
 from vestigo.store.sql.tables import DataFileRow, LabelAnswerRow, LabelBatchRow, LabelProjectRow, LabelTaskRow, ModelRow
 from vestigo_models.errors import StoreError
@@ -43,14 +43,12 @@ class ReviewRepository:
 
     def find_project(self, name: str) -> LabelProject | None:
         """Return a project, None if there is none of that name."""
-        with self.database.read() as session:
-            row = session.get(LabelProjectRow, name)
-            return None if row is None else _to_project(row)
+        row = self.database.fetch(lambda session: session.get(LabelProjectRow, name))
+        return None if row is None else _to_project(row)
 
     def get_project(self, name: str) -> LabelProject:
         """Return a project."""
-        with self.database.read() as session:
-            return _to_project(project_row(session, name))
+        return self.database.fetch(lambda session: _to_project(project_row(session, name)))
 
     def ensure_project(self, name: str, schema: AttributeSchema) -> LabelProject:
         """Create a project, or return the existing one.
@@ -118,8 +116,7 @@ class ReviewRepository:
 
     def existing_keys(self, project: str, keys: Collection[str]) -> set[str]:
         """Return the keys for which the project has a task."""
-        with self.database.read() as session:
-            return existing_keys(session, project, keys)
+        return self.database.fetch(lambda session: existing_keys(session, project, keys))
 
     def tasks(
         self, project: str, *, states: Collection[str] | None = None, sample: int | None = None, rows: int = PAGE_ROWS
@@ -163,23 +160,20 @@ class ReviewRepository:
     def mark_pushed(self, project: str, remote_ids: Mapping[str, int]) -> None:
         """Record the server's ids of tasks, by key, and set the tasks to `pushed`, also deleted ones."""
         with self.database.write() as session:
-            for chunk in chunks(list(remote_ids)):
-                for row in task_rows(session, project, chunk):
-                    row.remote_id, row.state = remote_ids[row.key], "pushed"
+            for row in task_rows(session, project, remote_ids):
+                row.remote_id, row.state = remote_ids[row.key], "pushed"
             session.flush()
             fault_point("pushed.inside")
 
     def mark_deleted(self, project: str, keys: Collection[str]) -> int:
         """Record that the server no longer has tasks, and delete their annotations; return how many changed state."""
-        changed = 0
         with self.database.write() as session:
-            for chunk in chunks(list(keys)):
-                ids = [row.id for row in task_rows(session, project, chunk) if row.state != "deleted"]
-                session.execute(delete(LabelAnswerRow).where(LabelAnswerRow.task_id.in_(ids)))
-                rows = update(LabelTaskRow).where(LabelTaskRow.id.in_(ids))
-                session.execute(rows.values(state="deleted", remote_id=None))
-                changed += len(ids)
-        return changed
+            rows = [row for row in task_rows(session, project, keys) if row.state != "deleted"]
+            for chunk in chunks([row.id for row in rows]):
+                session.execute(delete(LabelAnswerRow).where(LabelAnswerRow.task_id.in_(chunk)))
+            for row in rows:
+                row.state, row.remote_id = "deleted", None
+        return len(rows)
 
 
 def project_row(session: Session, name: str, *, lock: bool = False) -> LabelProjectRow:
@@ -202,19 +196,9 @@ def add_sample(
         raise StoreError(
             f"task {min(known)} of project {project} was sampled before, by another command: repeat the command"
         )
-    data_file = None
-    if file is not None:
-        data_file = file_row(file, "visible")
-        session.add(data_file)
-        session.flush()
-    columns = {name: value for name, value in vars(design).items() if name != "model"}
-    row = LabelBatchRow(
-        project=project,
-        created=datetime.now(UTC),
-        model_digest=design.model,
-        data_file_id=None if data_file is None else data_file.id,
-        **columns,
-    )
+    (file_id,) = [None] if file is None else add_files(session, [file])
+    columns = {name: value for name, value in vars(design).items() if name != "model"} | {"model_digest": design.model}
+    row = LabelBatchRow(project=project, created=datetime.now(UTC), data_file_id=file_id, **columns)
     session.add(row)
     session.flush()
     fault_point("draw.inside")
@@ -227,13 +211,15 @@ def add_sample(
 
 def existing_keys(session: Session, project: str, keys: Collection[str]) -> set[str]:
     """Return the keys for which a project has a task."""
-    return {row.key for chunk in chunks(list(keys)) for row in task_rows(session, project, chunk)}
+    return {row.key for row in task_rows(session, project, keys)}
 
 
 def task_rows(session: Session, project: str, keys: Iterable[str]) -> Iterator[LabelTaskRow]:
     """Yield the rows of a project's tasks with some keys."""
-    query = select(LabelTaskRow).where(LabelTaskRow.project == project, LabelTaskRow.key.in_(list(keys)))
-    return iter(session.scalars(query))
+    for chunk in chunks(list(keys)):
+        yield from session.scalars(
+            select(LabelTaskRow).where(LabelTaskRow.project == project, LabelTaskRow.key.in_(chunk))
+        )
 
 
 def task_columns(task: NewTask, sample: LabelBatchRow, position: int, state: str) -> dict[str, Any]:

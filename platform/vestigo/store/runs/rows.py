@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, Update, exists, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from vestigo.store.runs.records import ShardPlan, Spec
 from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
 if TYPE_CHECKING:
-    from vestigo.store.parquet.files import WrittenFile
+    from vestigo.store.parquet.files import FileKind, WrittenFile
 
 OUTPUT = {"images": "crops", "slice": "candidates", "regions": "regions"}
 """The kind of file whose rows are the rows of a shard's inputs, by kind of shard."""
@@ -80,13 +80,30 @@ def retire_files(session: Session, shards: Select[Any] | Sequence[int], kind: st
     files = update(DataFileRow).where(DataFileRow.shard_id.in_(shards), DataFileRow.retired.is_(None))
     if kind is not None:
         files = files.where(DataFileRow.kind == kind)
-    session.execute(files.values(state="retired", retired=datetime.now(UTC)))
+    retired = files.values(state="retired", retired=datetime.now(UTC))
+    session.execute(retired, execution_options={"synchronize_session": False})
 
 
-def file_row(file: WrittenFile, state: str, *, run_id: str | None = None, shard_id: int | None = None) -> DataFileRow:
-    """Return the row that registers a written file; `run_id` and `shard_id` are None for files of no run."""
-    facts = vars(file) | {"cameras": list(file.cameras)}
-    return DataFileRow(run_id=run_id, shard_id=shard_id, state=state, **facts)
+def add_files(
+    session: Session,
+    files: Iterable[WrittenFile],
+    state: str = "visible",
+    *,
+    run_id: str | None = None,
+    shard_id: int | None = None,
+) -> list[int]:
+    """Register written files and return their ids; `run_id` and `shard_id` are None for files of no run."""
+    common = {"run_id": run_id, "shard_id": shard_id, "state": state}
+    rows = [DataFileRow(**vars(file) | {"cameras": list(file.cameras)} | common) for file in files]
+    session.add_all(rows)
+    session.flush()
+    return [row.id for row in rows]
+
+
+def visible_files(kind: FileKind, *columns: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[Any]:
+    """Select columns of the visible files of a kind and of their runs."""
+    files = select(*columns).select_from(DataFileRow).join(RunRow, RunRow.id == DataFileRow.run_id)
+    return files.where(DataFileRow.kind == kind, DataFileRow.state == "visible")
 
 
 def replace_stale(session: Session, run: RunRow) -> None:
@@ -95,7 +112,6 @@ def replace_stale(session: Session, run: RunRow) -> None:
     Inputs that `run` quarantined keep their old rows. A video is replaced as a whole, in any division into slices. A
     file that also holds rows of other inputs is kept, and readers skip the rows of its retired inputs.
     """
-    now = datetime.now(UTC)
     change = partial(session.execute, execution_options={"synchronize_session": False})
     own = aliased(InputRow)
     settled = (
@@ -111,17 +127,12 @@ def replace_stale(session: Session, run: RunRow) -> None:
     part = aliased(ShardRow)
     of_replaced_video = select(part.id).where(part.kind == "slice", _slice_retired(part))
     change(update(InputRow).where(~InputRow.retired, InputRow.shard_id.in_(of_replaced_video)).values(retired=True))
-    replaced = select(ShardRow.id).where(_all_retired())
-    change(
-        update(DataFileRow)
-        .where(DataFileRow.shard_id.in_(replaced), DataFileRow.retired.is_(None))
-        .values(state="retired", retired=now)
-    )
+    retire_files(session, select(ShardRow.id).where(_all_retired()))
     _quarantine_replaced_shards(change, run)
     new = aliased(DataFileRow)
     repeated = select(new.shard_id).where(new.run_id == run.id, new.state == "staged").distinct()
     old = update(DataFileRow).where(DataFileRow.shard_id.in_(repeated), DataFileRow.state == "visible")
-    change(old.values(state="retired", retired=now, run_id=None, shard_id=None))
+    change(old.values(state="retired", retired=datetime.now(UTC), run_id=None, shard_id=None))
     change(
         update(DataFileRow).where(DataFileRow.run_id == run.id, DataFileRow.state == "staged").values(state="visible")
     )

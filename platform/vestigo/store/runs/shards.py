@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, groupby
+from operator import attrgetter
 from typing import Any, Literal
 
 from sqlalchemy import Select, exists, func, insert, select, update
@@ -15,8 +16,8 @@ from vestigo.store.runs.leases import require_owner
 from vestigo.store.runs.records import InputFailure, InputOutcome, Owner, SelectInputs, ShardPlan, ShardTask
 from vestigo.store.runs.rows import (
     OUTPUT,
+    add_files,
     add_pending_shard,
-    file_row,
     move_inputs,
     pending_shard,
     retire_files,
@@ -60,27 +61,20 @@ class ShardRepository:
         Raises:
             StoreError: If an input is planned already.
         """
-        with self.database.read() as session:
-            last = session.scalar(select(func.max(ShardRow.position)).where(ShardRow.run_id == run_id))
-        position = 0 if last is None else last + 1
-        count = 0
+        last = self.database.scalars(select(func.max(ShardRow.position)).where(ShardRow.run_id == run_id))[0]
+        position, count = (0 if last is None else last + 1), 0
         for group in _groups(shards):
             fault_point("plan.before-group")
             try:
                 with self.database.write() as session:
                     run = run_row(session, run_id, lock=True)
-                    added = [
-                        shard
-                        for offset, shard in enumerate(group)
-                        if _add_shard(session, run, shard, position + offset)
-                    ]
+                    count += sum(_add_shard(session, run, shard, at) for at, shard in enumerate(group, position))
             except IntegrityError as error:
                 raise StoreError(
                     f"an input of {group[0].source} is planned already, twice by this command or by another one "
                     "meanwhile: run the command again"
                 ) from error
             position += len(group)
-            count += len(added)
         fault_point("plan.before-planned")
         with self.database.write() as session:
             run_row(session, run_id, lock=True).planned = True
@@ -96,20 +90,11 @@ class ShardRepository:
         slice_pending = exists().where(
             part.run_id == ShardRow.run_id, part.after == ShardRow.after, part.kind == "slice", part.state == "pending"
         )
-        query = (
-            select(ShardRow)
-            .where(
-                ShardRow.run_id == run_id,
-                ShardRow.state == "pending",
-                ShardRow.id.not_in(busy),
-                (ShardRow.kind != "assembly") | ~slice_pending,
-            )
-            .order_by(ShardRow.position, ShardRow.id)
-            .limit(limit)
-        )
+        query = select(ShardRow).where(ShardRow.run_id == run_id, ShardRow.state == "pending", ShardRow.id.not_in(busy))
+        query = query.where((ShardRow.kind != "assembly") | ~slice_pending).order_by(ShardRow.position, ShardRow.id)
         with self.database.read() as session:
             run_row(session, run_id)
-            rows = session.scalars(query).all()
+            rows = session.scalars(query.limit(limit)).all()
             names: dict[int, list[str]] = {row.id: [] for row in rows}
             inputs = select(InputRow.shard_id, InputRow.name).where(InputRow.shard_id.in_(names))
             for shard_id, name in session.execute(inputs.order_by(InputRow.shard_id, InputRow.position)):
@@ -151,48 +136,12 @@ class ShardRepository:
                 # The answer to the first attempt may be lost, and not the commit.
                 if next(attempts) and _is_committed(session, shard_id, files):
                     return
-                self._commit(session, shard_id, files, outcomes, failures, owner)
+                shard = _owned_shard(session, shard_id, owner)
+                _check_outcomes(session, shard, files, outcomes)
+                _record(session, shard, files, outcomes, failures)
 
         self.database.repeat(commit_once)
         fault_point("commit.after")
-
-    @staticmethod
-    def _commit(
-        session: Session,
-        shard_id: int,
-        files: Sequence[WrittenFile],
-        outcomes: Sequence[InputOutcome],
-        failures: Sequence[InputFailure],
-        owner: Owner | None,
-    ) -> None:
-        shard = _owned_shard(session, shard_id, owner)
-        _check_outcomes(session, shard, files, outcomes)
-        shard.state = "done"
-        session.flush()
-        fault_point("commit.shard")
-        state = "staged" if run_row(session, shard.run_id).replaces else "visible"
-        if shard.kind == "assembly" and state == "visible":
-            # Readers of a video that is processed again see the old files until this transaction ends.
-            supersede_files(session, [shard_id])
-        for file in files:
-            session.add(file_row(file, state, run_id=shard.run_id, shard_id=shard.id))
-        # Sorted, so that two writers cannot wait for each other.
-        for name in sorted({camera for file in files for camera in file.cameras}):
-            camera = upsert(session, CameraRow).values(name=name, clock_offset_s=0.0)
-            session.execute(camera.on_conflict_do_nothing())
-        session.flush()
-        fault_point("commit.files")
-        if outcomes:
-            inputs = select(InputRow.position, InputRow.id).where(InputRow.shard_id == shard_id)
-            ids = dict(session.execute(inputs).all())
-            values = [vars(outcome) | {"id": ids[outcome.position]} for outcome in outcomes]
-            session.execute(update(InputRow), values)
-        if failures:
-            facts = [vars(failure) | {"run_id": shard.run_id, "shard_id": shard_id} for failure in failures]
-            session.execute(insert(FrameFailureRow), facts)
-        if shard.kind == "assembly":
-            retire_files(session, slices_of(shard), "candidates")
-        fault_point("commit.inputs")
 
     @repeated
     def record_death(
@@ -220,7 +169,6 @@ class ShardRepository:
             _quarantine(session, shard, reason)
             return "quarantined"
 
-    @repeated
     def file_paths(self, run_id: str, *, kind: FileKind, after: str | None = None) -> list[str]:
         """Return the paths of a run's files that are not retired, all or those of the video `after`, by shard."""
         query = (
@@ -240,17 +188,12 @@ class ShardRepository:
 
 
 def _groups(shards: Iterable[ShardPlan]) -> Iterator[list[ShardPlan]]:
-    group: list[ShardPlan] = []
-    for shard in shards:
-        if group and (shard.after is None or shard.after != group[0].after):
-            yield group
-            group = []
-        group.append(shard)
-        if shard.after is None:
-            yield group
-            group = []
-    if group:
-        yield group
+    """Yield the consecutive shards of each video, and every other shard by itself."""
+    for after, group in groupby(shards, key=attrgetter("after")):
+        if after is None:
+            yield from ([shard] for shard in group)
+        else:
+            yield list(group)
 
 
 def _add_shard(session: Session, run: RunRow, shard: ShardPlan, position: int) -> bool:
@@ -303,6 +246,38 @@ def _check_outcomes(
             raise StoreError(
                 f"shard {shard.id} wrote {written} rows of {OUTPUT[shard.kind]} for {counted} of its inputs"
             )
+
+
+def _record(
+    session: Session,
+    shard: ShardRow,
+    files: Sequence[WrittenFile],
+    outcomes: Sequence[InputOutcome],
+    failures: Sequence[InputFailure],
+) -> None:
+    shard.state = "done"
+    session.flush()
+    fault_point("commit.shard")
+    state = "staged" if run_row(session, shard.run_id).replaces else "visible"
+    if shard.kind == "assembly" and state == "visible":
+        # Readers of a video that is processed again see the old files until this transaction ends.
+        supersede_files(session, [shard.id])
+    add_files(session, files, state, run_id=shard.run_id, shard_id=shard.id)
+    # Sorted, so that two writers cannot wait for each other.
+    for name in sorted({camera for file in files for camera in file.cameras}):
+        camera = upsert(session, CameraRow).values(name=name, clock_offset_s=0.0)
+        session.execute(camera.on_conflict_do_nothing())
+    fault_point("commit.files")
+    if outcomes:
+        inputs = select(InputRow.position, InputRow.id).where(InputRow.shard_id == shard.id)
+        ids = dict(session.execute(inputs).all())
+        session.execute(update(InputRow), [vars(outcome) | {"id": ids[outcome.position]} for outcome in outcomes])
+    if failures:
+        common = {"run_id": shard.run_id, "shard_id": shard.id}
+        session.execute(insert(FrameFailureRow), [vars(failure) | common for failure in failures])
+    if shard.kind == "assembly":
+        retire_files(session, slices_of(shard), "candidates")
+    fault_point("commit.inputs")
 
 
 def _split(session: Session, shard: ShardRow, inputs: Sequence[int], select_inputs: SelectInputs) -> None:

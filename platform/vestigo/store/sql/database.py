@@ -31,8 +31,6 @@ Ts = TypeVarTuple("Ts")
 BUSY_SECONDS = 60
 KEYS_PER_QUERY = 500
 """Below the limit of bound parameters of SQLite."""
-
-
 NETWORK_FILE_SYSTEMS = frozenset({"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "nfs", "nfs4", "smb3"})
 """File systems on which processes of several machines share no memory, which SQLite's write-ahead log needs."""
 
@@ -166,7 +164,7 @@ def upsert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | po
     return sqlite.insert(table) if sqlite_in_use else postgresql.insert(table)
 
 
-def chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+def chunks(keys: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield keys in chunks of the size of one query."""
     return (keys[start : start + KEYS_PER_QUERY] for start in range(0, len(keys), KEYS_PER_QUERY))
 
