@@ -7,11 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from vestigo.store.crops.visible import ALL_CROPS, CropFilter, VisibleFile
 from vestigo.store.parquet.files import DataRoot, rechunk
@@ -152,40 +154,41 @@ class CropReader:
 
 def rows_with_ids(root: DataRoot, path: str, ids: pa.Array, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file with some crop ids, in its order; other row groups are not read."""
-    return root.resumed(lambda: _rows_with_ids(root, path, ids, columns))
 
+    def read() -> Iterator[pa.RecordBatch]:
+        with closing(root.open(path)) as parquet:
+            hits = pc.is_in(parquet.read(["crop_id"], use_threads=False).column(0), ids).to_numpy()
+            for group, first, end in _row_groups(parquet):
+                if hits[first:end].any():
+                    rows = parquet.read_row_group(group, list(columns), use_threads=False)
+                    yield from rows.filter(pa.array(hits[first:end])).to_batches()
 
-def _rows_with_ids(root: DataRoot, path: str, ids: pa.Array, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    with closing(root.open(path)) as parquet:
-        hits = pc.is_in(parquet.read(["crop_id"], use_threads=False).column(0), ids).to_numpy()
-        first = 0
-        for group in range(parquet.num_row_groups):
-            end = first + parquet.metadata.row_group(group).num_rows
-            if hits[first:end].any():
-                rows = parquet.read_row_group(group, list(columns), use_threads=False)
-                yield from rows.filter(pa.array(hits[first:end])).to_batches()
-            first = end
+    return root.resumed(read)
 
 
 def rows_at(root: DataRoot, path: str, numbers: Sequence[int], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a file with some numbers, in its order; a row group is read up to the last of them."""
     wanted = np.unique(np.asarray(numbers, np.int64))
-    return root.resumed(lambda: _rows_at(root, path, wanted, columns))
+
+    def read() -> Iterator[pa.RecordBatch]:
+        with closing(root.open(path)) as parquet:
+            for group, first, end in _row_groups(parquet):
+                inside = wanted[(wanted >= first) & (wanted < end)] - first
+                if len(inside):
+                    # Several files are read at a time already.
+                    batches = parquet.iter_batches(
+                        DECODED_ROWS, row_groups=[group], columns=list(columns), use_threads=False
+                    )
+                    yield from _take(batches, inside)
+
+    return root.resumed(read)
 
 
-def _rows_at(root: DataRoot, path: str, wanted: Int64Array, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    with closing(root.open(path)) as parquet:
-        first = 0
-        for group in range(parquet.num_row_groups):
-            end = first + parquet.metadata.row_group(group).num_rows
-            inside = wanted[(wanted >= first) & (wanted < end)] - first
-            first = end
-            if len(inside):
-                # Several files are read at a time already.
-                batches = parquet.iter_batches(
-                    DECODED_ROWS, row_groups=[group], columns=list(columns), use_threads=False
-                )
-                yield from _take(batches, inside)
+def _row_groups(parquet: pq.ParquetFile) -> Iterator[tuple[int, int, int]]:
+    """Yield the number of each row group, and its first and last row, excluded."""
+    sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+    for group, end in enumerate(accumulate(sizes)):
+        yield group, end - sizes[group], end
 
 
 def in_order(ids: Sequence[str], rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:

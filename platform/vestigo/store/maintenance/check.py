@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from io import BufferedReader
 
 import pyarrow as pa
 from sqlalchemy import func, or_, select
@@ -55,7 +56,8 @@ def check(database: Database, root: DataRoot, progress: ProgressCallback) -> Che
     """
     listed = [info.path for info in root.folder.walk() if is_store_file(info.path)]
     with database.read() as session:
-        problems = list(_ledger_problems(session))
+        ledger = _unbalanced_runs, _contradictory_states, _different_row_counts, _files_of_unfinished_shards
+        problems = [problem for check_ledger in ledger for problem in check_ledger(session)]
         runs = len(session.scalars(select(RunRow.id)).all())
         files = session.scalars(select(DataFileRow).where(DataFileRow.retired.is_(None)).order_by(DataFileRow.id)).all()
         visible = {file.path: file for file in crop_files(session)}
@@ -85,7 +87,9 @@ def _file_problems(root: DataRoot, file: DataFileRow) -> Iterator[str]:
     if size is None:
         yield f"file {file.path} is missing"
         return
-    if size != file.bytes or _checksum(root, file.path) != file.checksum:
+    with BufferedReader(root.folder.open(file.path), READ_BYTES) as stream:
+        checksum = hashlib.file_digest(stream, "sha256").hexdigest()
+    if (size, checksum) != (file.bytes, file.checksum):
         yield f"file {file.path} has other bytes than were written"
         return
     try:
@@ -103,14 +107,6 @@ def _file_problems(root: DataRoot, file: DataFileRow) -> Iterator[str]:
         yield f"file {file.path}: {problem}"
 
 
-def _checksum(root: DataRoot, path: str) -> str:
-    digest = hashlib.sha256()
-    with root.folder.open(path) as stream:
-        while block := stream.read(READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _add_rows(digest: CropDigest, root: DataRoot, file: VisibleFile) -> Iterator[str]:
     # The digest covers the stored times, without clock offsets.
     not_finite = 0
@@ -122,14 +118,6 @@ def _add_rows(digest: CropDigest, root: DataRoot, file: VisibleFile) -> Iterator
             f"file {file.path} has {not_finite} rows with numbers that are not finite, of model {file.model}: index "
             "their sources again with another model"
         )
-
-
-def _ledger_problems(session: Session) -> Iterator[str]:
-    """Yield one line for each contradiction in the catalogue between runs, shards, inputs and files."""
-    yield from _unbalanced_runs(session)
-    yield from _contradictory_states(session)
-    yield from _different_row_counts(session)
-    yield from _files_of_unfinished_shards(session)
 
 
 def _unbalanced_runs(session: Session) -> Iterator[str]:
