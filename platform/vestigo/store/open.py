@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sqlalchemy.exc import DBAPIError
 
@@ -17,7 +16,7 @@ from vestigo.store.location import Location, locate, without_secrets
 from vestigo.store.runs.repository import RunRepository
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import migrate, open_schema
-from vestigo_models.errors import StoreError, StoreUnavailable
+from vestigo_models.errors import StoreError, StoreUnavailable, first_line
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from vestigo.store.crops.cameras import CameraRepository
     from vestigo.store.crops.regions import RegionRepository
     from vestigo.store.crops.repository import CropRepository
+    from vestigo.store.crops.visible import CropSelection
     from vestigo.store.maintenance.check import CheckReport
     from vestigo.store.maintenance.export import ExportReport
     from vestigo.store.maintenance.vacuum import VacuumReport
@@ -140,20 +140,13 @@ class Store:
         return vacuum(self.database, self.root, dry_run=dry_run, now=now)
 
     def export_market(
-        self,
-        out: Path,
-        *,
-        cameras: Sequence[str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        progress: ProgressCallback = ignore_progress,
+        self, out: Path, *, progress: ProgressCallback = ignore_progress, **selection: Unpack[CropSelection]
     ) -> ExportReport:
         """Write the crops of the serving model, else of the newest, in the Market-1501 layout; see `export_market`."""
         from vestigo.store.crops.visible import CropFilter
         from vestigo.store.maintenance.export import export_market
 
-        crop_filter = CropFilter(None if cameras is None else frozenset(cameras), since, until)
-        reader = self.crops.reader(self.models.with_crops()[0].digest, crop_filter)
+        reader = self.crops.reader(self.models.with_crops()[0].digest, CropFilter(**selection))
         return export_market(reader, out, progress)
 
     def person_numbers(self, ids: Collection[str]) -> dict[str, int]:
@@ -176,13 +169,11 @@ def _connected(location: Location) -> Iterator[Database]:
     database = Database(location.database)
     try:
         yield database
-    except StoreUnavailable as error:
+    except BaseException as error:
         database.close()
-        raise StoreError(f"store {location.ref}: {error}") from error
-    except DBAPIError as error:
-        database.close()
-        reason = str(error.orig).strip().splitlines()[0]
-        raise StoreError(f"store {location.ref}: {location.describe()} does not answer: {reason}") from error
-    except BaseException:
-        database.close()
+        if isinstance(error, StoreUnavailable):
+            raise StoreError(f"store {location.ref}: {error}") from error
+        if isinstance(error, DBAPIError):
+            reason = first_line(error.orig or error)
+            raise StoreError(f"store {location.ref}: {location.describe()} does not answer: {reason}") from error
         raise

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
 
 from vestigo.store.crops.cameras import known_cameras, match_cameras
 from vestigo.store.crops.reader import CropReader
-from vestigo.store.crops.visible import ALL_CROPS, CropFilter, VisibleFile, clock_offsets, crop_files, current_snapshot
+from vestigo.store.crops.visible import (
+    ALL_CROPS,
+    CropFilter,
+    CropSelection,
+    VisibleFile,
+    clock_offsets,
+    crop_files,
+    current_snapshot,
+)
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
 from vestigo.store.parquet.schemas import CROP_COLUMNS, completed
 from vestigo.store.runs.rows import run_row
@@ -36,17 +43,11 @@ class CropRepository:
     root: DataRoot
 
     def __call__(
-        self,
-        columns: Sequence[str] | None = None,
-        *,
-        model: str | None = None,
-        cameras: Sequence[str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        self, columns: Sequence[str] | None = None, *, model: str | None = None, **selection: Unpack[CropSelection]
     ) -> pd.DataFrame:
         """Return the visible crops as a DataFrame, all columns but `image` and `embedding` by default; see `scan`."""
         names = [name for name in CROP_COLUMNS if name not in ("image", "embedding")] if columns is None else columns
-        batches = list(self.scan(names, model=model, cameras=cameras, since=since, until=until))
+        batches = list(self.scan(names, model=model, **selection))
         empty = pa.table({name: pa.array([], pa.null()) for name in names})
         frame: pd.DataFrame = (pa.Table.from_batches(batches) if batches else empty).to_pandas()
         return frame
@@ -56,26 +57,21 @@ class CropRepository:
         columns: Sequence[str],
         *,
         model: str | None = None,
-        cameras: Sequence[str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
         batch_rows: int = SCAN_ROWS,
+        **selection: Unpack[CropSelection],
     ) -> Iterator[pa.RecordBatch]:
         """Yield the visible crops, those of the newest model first; memory is one batch.
 
         Args:
             columns: Columns to read.
             model: Digest of the only model to read; all models by default.
-            cameras: Names of the only cameras to read, which must exist; all cameras by default.
-            since: Earliest time, included; crops without a time are then skipped.
-            until: Latest time, excluded; crops without a time are then skipped.
             batch_rows: Rows of a batch.
+            **selection: See `CropSelection`; all crops by default.
 
         Raises:
             StoreError: If a column, a camera or the model is unknown, or embeddings of several models are requested.
         """
-        crop_filter = _crop_filter(cameras, since, until)
-        return self.reader(model, crop_filter).scan(columns, batch_rows)
+        return self.reader(model, CropFilter(**selection)).scan(columns, batch_rows)
 
     def scan_run(self, run_id: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Yield the visible crops of a run, file after file, each batch with its file's path; times as recorded."""
@@ -113,8 +109,7 @@ class CropRepository:
 
     def files(self) -> list[VisibleFile]:
         """Return the files with visible crops, those of the newest model first."""
-        with self.database.read() as session:
-            return crop_files(session)
+        return self.database.fetch(crop_files)
 
     def read_file(self, file: VisibleFile, columns: Sequence[str]) -> pa.Table:
         """Return columns of all rows of a file, hidden rows included, in their order; times as recorded."""
@@ -123,8 +118,7 @@ class CropRepository:
 
     def snapshot(self) -> str:
         """Return the SHA-256 that names the visible crops and clock offsets, read from the catalogue alone."""
-        with self.database.read() as session:
-            return current_snapshot(session)
+        return self.database.fetch(current_snapshot)
 
     def reader(
         self, model: str | None = None, crop_filter: CropFilter = ALL_CROPS, files: Collection[int] | None = None
@@ -132,12 +126,7 @@ class CropRepository:
         """Return a reader of the crops that are visible now; see `vestigo.store.crops.visible.crop_files`."""
         with self.database.read() as session:
             if crop_filter.cameras is not None:
-                cameras = match_cameras(sorted(crop_filter.cameras), known_cameras(session))
-                crop_filter = replace(crop_filter, cameras=frozenset(cameras))
+                names = [crop_filter.cameras] if isinstance(crop_filter.cameras, str) else crop_filter.cameras
+                crop_filter = replace(crop_filter, cameras=match_cameras(names, known_cameras(session)))
             visible = crop_files(session, model, crop_filter, files)
             return CropReader(self.root, visible, clock_offsets(session), crop_filter)
-
-
-def _crop_filter(cameras: Sequence[str] | None, since: datetime | None, until: datetime | None) -> CropFilter:
-    names = [cameras] if isinstance(cameras, str) else cameras
-    return CropFilter(None if names is None else frozenset(names), since, until)

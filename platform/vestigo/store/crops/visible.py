@@ -5,10 +5,10 @@ Files keep the recorded times; readers add the clock offset of the camera.
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
@@ -33,11 +33,25 @@ class VisibleFile:
     hidden: frozenset[str]
 
 
+class CropSelection(TypedDict, total=False):
+    """Optional keyword arguments of methods that read crops; `StoreError` for an unknown camera.
+
+    Attributes:
+        cameras: Names of the only cameras to read.
+        since: Earliest time, included; crops without a time are then skipped.
+        until: Latest time, excluded; crops without a time are then skipped.
+    """
+
+    cameras: Sequence[str] | None
+    since: datetime | None
+    until: datetime | None
+
+
 @dataclass(frozen=True)
 class CropFilter:
     """Cameras and corrected times to read: `since` <= time < `until`; None is no restriction."""
 
-    cameras: frozenset[str] | None = None
+    cameras: Collection[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -113,7 +127,7 @@ def _hidden_inputs(session: Session) -> dict[int | None, frozenset[str]]:
 
 def _may_match(row: Row[Any], crop_filter: CropFilter, offsets: dict[str, timedelta]) -> bool:
     since, until = crop_filter.since, crop_filter.until
-    if crop_filter.cameras is not None and crop_filter.cameras.isdisjoint(row.cameras):
+    if crop_filter.cameras is not None and set(row.cameras).isdisjoint(crop_filter.cameras):
         return False
     if since is None and until is None:
         return True

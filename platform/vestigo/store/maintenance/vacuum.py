@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from sqlalchemy import select, update
 
 from vestigo.store.parquet.files import PARTIAL, PENDING, DataRoot, FileInfo
-from vestigo.store.parquet.schemas import KINDS
+from vestigo.store.parquet.schemas import FILE_SCHEMAS
 from vestigo.store.runs.leases import is_alive, is_held
 from vestigo.store.runs.records import Owner
 from vestigo.store.sql.database import Database
@@ -18,7 +18,7 @@ from vestigo.store.sql.tables import DataFileRow, RunRow
 GRACE = timedelta(hours=1)
 """A younger file may be committed soon, or still be read."""
 _MARKER = re.compile(rf"(?P<folder>[^/]+)/{PENDING}/(?P<host>[^/]+)\.(?P<pid>\d+)\.[0-9a-f]+")
-_STORE_FILE = re.compile(rf"[^/]+/({'|'.join(KINDS)})/[^/]+\.parquet({re.escape(PARTIAL)})?|{_MARKER.pattern}")
+_STORE_FILE = re.compile(rf"[^/]+/({'|'.join(FILE_SCHEMAS)})/[^/]+\.parquet({re.escape(PARTIAL)})?|{_MARKER.pattern}")
 
 
 @dataclass(frozen=True)

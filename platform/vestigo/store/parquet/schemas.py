@@ -1,23 +1,11 @@
 """Columns of the Parquet files by kind, and checks of schemas and rows."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
-SCHEMA_VERSIONS = {
-    "crops": 2,
-    "candidates": 2,
-    "detections": 1,
-    "tracklets": 1,
-    "ranking": 2,
-    "queries": 1,
-    "regions": 1,
-    "draw": 1,
-    "labels": 1,
-}
-"""Version of each kind that is written. Version 1 of crops lacks `SINCE_2`, version 1 of rankings lacks `TRUTH`."""
 
 _CROP_FIELDS = (
     ("crop_id", pa.string()),  # 20 hex digits: a digest of source content, frame and box
@@ -97,21 +85,29 @@ LABELS = pa.schema(
         ("answered", pa.timestamp("us", tz="UTC")),
     ]
 )
-_REQUIRED = {
-    "crops": pa.schema(_CROP_FIELDS),
-    "candidates": pa.schema(_CROP_FIELDS),
-    "detections": pa.schema([]),
-    "tracklets": pa.schema([("tracklet", pa.string())]),
-    "ranking": RANKING,
-    "queries": QUERIES,
-    "regions": REGIONS,
-    "draw": DRAW,
-    "labels": LABELS,
+
+
+class FileSchema(NamedTuple):
+    """Columns of a kind of file; version 1 lacks the `later` ones, and only an `exact` kind has no others."""
+
+    columns: pa.Schema
+    later: pa.Schema = pa.schema([])
+    exact: bool = True
+
+
+FILE_SCHEMAS = {
+    "crops": FileSchema(pa.schema(_CROP_FIELDS), SINCE_2),
+    "candidates": FileSchema(pa.schema(_CROP_FIELDS), SINCE_2, exact=False),
+    "detections": FileSchema(pa.schema([]), exact=False),
+    "tracklets": FileSchema(pa.schema([("tracklet", pa.string())]), exact=False),
+    "ranking": FileSchema(RANKING, TRUTH),
+    "queries": FileSchema(QUERIES),
+    "regions": FileSchema(REGIONS),
+    "draw": FileSchema(DRAW),
+    "labels": FileSchema(LABELS),
 }
-_LATER = {"crops": SINCE_2, "candidates": SINCE_2, "ranking": TRUTH}
-"""Columns that files of version 1 lack."""
-_EXACT = frozenset({"crops", "ranking", "queries", "regions", "draw", "labels"})
-KINDS = tuple(_REQUIRED)
+SCHEMA_VERSIONS = {kind: 2 if schema.later else 1 for kind, schema in FILE_SCHEMAS.items()}
+"""Version of each kind that is written."""
 _DEFAULTS = {"visible": 0, "attributes": [], "regions": []}
 
 
@@ -133,10 +129,11 @@ def completed(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
 
 def schema_problem(kind: str, schema: pa.Schema, version: int | None = None) -> str | None:
     """Return how `schema` differs from a `version` of a kind of file, by default the written one; None if equal."""
-    if kind not in _REQUIRED:
-        return f"{kind} is not one of {', '.join(KINDS)}"
-    required, actual, later = (
-        {field.name: field.type for field in fields} for fields in (_REQUIRED[kind], schema, _LATER.get(kind, ()))
+    if kind not in FILE_SCHEMAS:
+        return f"{kind} is not one of {', '.join(FILE_SCHEMAS)}"
+    columns, later_columns, exact = FILE_SCHEMAS[kind]
+    required, later, actual = (
+        {field.name: field.type for field in fields} for fields in (columns, later_columns, schema)
     )
     if version == 1 and actual.keys().isdisjoint(later):
         required = {name: type_ for name, type_ in required.items() if name not in later}
@@ -147,25 +144,26 @@ def schema_problem(kind: str, schema: pa.Schema, version: int | None = None) -> 
     for name, type_ in required.items():
         if actual.get(name) != type_:
             return f"column {name} is {actual.get(name, 'missing')}, not {type_}"
-    if kind in _EXACT and (extra := actual.keys() - required.keys()):
+    if exact and (extra := actual.keys() - required.keys()):
         return f"column {min(extra)} does not belong to {kind}"
     return None
 
 
 def rows_problem(kind: str, batch: pa.RecordBatch) -> str | None:
     """Return which column of crops has forbidden nulls or lists of several lengths, None if no column has."""
-    for name in CROP_COLUMNS if kind in _EMBEDDED else ():
-        if name not in NULLABLE and batch.column(name).null_count:
-            return f"column {name} is null in {batch.column(name).null_count} rows"
-    for name in ("attributes", "regions") if kind in _EMBEDDED else ():
+    if kind not in _EMBEDDED:
+        return None
+    for name in [name for name in CROP_COLUMNS if name not in NULLABLE]:
+        if nulls := batch.column(name).null_count:
+            return f"column {name} is null in {nulls} rows"
+    for name in ("attributes", "regions"):
         column = batch.column(name)
         if len(lengths := pc.unique(pc.list_value_length(column))) > 1:
             return f"column {name} has lists of {len(lengths)} lengths"
         if column.flatten().null_count:
             return f"column {name} has nulls in its lists"
-    if kind in _EMBEDDED and (count := count_not_finite(batch)):
-        return f"{count} rows have numbers that are not finite (NaN or infinity)"
-    return None
+    count = count_not_finite(batch)
+    return f"{count} rows have numbers that are not finite (NaN or infinity)" if count else None
 
 
 def count_not_finite(batch: pa.RecordBatch) -> int:
