@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vestigo.sightings.confidence import count_confidences
 from vestigo.store.parquet.descriptors import matrix
-from vestigo_models.arrays import Int64Array
+from vestigo_models.arrays import Float32Array, Int64Array
 from vestigo_models.errors import StoreError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -27,6 +26,9 @@ ID_BYTES = 10
 UNKNOWN = np.iinfo(np.int64).max
 """Marks an unknown time; such crops come last."""
 NO_PID = np.iinfo(np.int64).min
+LEVELS = 101
+"""Level k counts confidences in [k, k + 1) percent; the last level counts 100 percent."""
+_STEPS = (np.arange(LEVELS) / 100).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +46,7 @@ class GroupedCrops:
         pid: (g,) label of the dataset, or `NO_PID`.
         tracklet: g names.
         classes, confidence: (g, a) uint8 and float16: predicted classes, mean probabilities; a = 0 without attributes.
-        histograms: For each camera, see `vestigo.sightings.confidence.count_confidences`.
+        histograms: For each camera, see `count_confidences`.
     """
 
     cameras: list[str]
@@ -136,6 +138,29 @@ def _attributes(
     classes = np.stack([part.argmax(axis=1) for part in parts], axis=1)
     confidence = np.stack([part.max(axis=1) for part in parts], axis=1)
     return classes.astype(np.uint8), confidence.astype(np.float16)
+
+
+def count_confidences(
+    probabilities: Float32Array, camera: Int64Array, cameras: int, schema: AttributeSchema | None
+) -> list[bytes]:
+    """Count n crops by camera (n,), predicted class of each attribute, and level of their probabilities (n, M).
+
+    Returns:
+        For each camera the non-zero positions of the flat (M, `LEVELS`) table and their counts, as little-endian
+        uint32 pairs.
+    """
+    if schema is None or not probabilities.shape[1]:
+        return [b""] * cameras
+    keys = []
+    for attribute, offset in zip(schema.attributes, schema.offsets, strict=True):
+        part = probabilities[:, offset : offset + len(attribute.values)]
+        level = np.searchsorted(_STEPS, part.max(axis=1), side="right") - 1
+        keys.append((part.argmax(axis=1) + offset) * LEVELS + np.maximum(level, 0))
+    table = np.stack(keys, axis=1)
+    return [
+        np.stack(np.unique(table[camera == number], return_counts=True), axis=1).astype("<u4").tobytes()
+        for number in range(cameras)
+    ]
 
 
 def _ids(column: pa.Array) -> NDArray[np.bytes_]:

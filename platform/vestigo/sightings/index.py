@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,23 +14,21 @@ import numpy as np
 import pyarrow as pa
 
 from vestigo.resolve import require_attributes
-from vestigo.sightings.confidence import confidence_histograms
 from vestigo.sightings.database import IndexFile, index_path
 from vestigo.sightings.grouping import ID_BYTES
-from vestigo.sightings.presence import camera_presence, summarize_cameras
+from vestigo.sightings.presence import camera_presence, confidence_histograms, summarize_cameras
 from vestigo.sightings.records import ALL_SIGHTINGS, CameraSummary, Sighting, SightingFilter
 from vestigo.sightings.refresh import outdated_files, refresh_index
-from vestigo.sightings.selection import CameraSlice, correct_time, model_number, select_slices
-from vestigo.store.crops.cameras import match_cameras
+from vestigo.sightings.selection import CameraSlice, IndexQuery, correct_time
 from vestigo.store.crops.reader import in_order
-from vestigo.store.models.records import Model
+from vestigo.store.crops.repository import CropRepository
 from vestigo.store.open import Store
+from vestigo.store.parquet.schemas import CROP_COLUMNS
+from vestigo.store.sql.database import chunks
 from vestigo_models.arrays import Int64Array
 from vestigo_models.errors import StoreError
 from vestigo_models.progress import ProgressCallback, ignore_progress
-from vestigo_models.schemas.attributes import AttributeSchema
 
-KEYS_PER_QUERY = 500
 READ_ROWS = 1 << 16
 _COLUMNS = (
     "s.id, s.crop, camera.name, s.time, s.offset_s, s.tracklet, s.pid, s.crops, s.classes, s.confidence "
@@ -86,7 +84,7 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
     def cameras(self, model: str) -> list[CameraSummary]:
         """Return the cameras that have crops of a model, by name."""
         with self._query(model) as query:
-            return summarize_cameras(query.connection, query.number, query.offsets)
+            return summarize_cameras(query)
 
     def presence(
         self,
@@ -98,8 +96,7 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
     ) -> pa.Table:
         """Count crops by camera and time bucket; see `camera_presence`."""
         with self._query(model) as query:
-            names = query.match(cameras)
-            return camera_presence(query.connection, query.number, bucket_s, names, since, until, query.offsets)
+            return camera_presence(query, bucket_s, cameras, since, until)
 
     def count(self, model: str, selected: SightingFilter = ALL_SIGHTINGS) -> int:
         """Return the number of selected sightings."""
@@ -126,8 +123,10 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
                     offset -= count
                     continue
                 ids = f"SELECT id FROM sighting WHERE {part.where} ORDER BY time, crop LIMIT ? OFFSET ?"
-                sightings += query.sightings(
-                    f"WHERE s.id IN ({ids}) ORDER BY s.time, s.crop", (*part.values, limit - len(sightings), offset)
+                sightings += _sightings(
+                    query,
+                    f"WHERE s.id IN ({ids}) ORDER BY s.time, s.crop",
+                    (*part.values, limit - len(sightings), offset),
                 )
                 offset = 0
         return sightings
@@ -136,7 +135,7 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
         """Return the sighting that a crop belongs to, None for an unknown crop."""
         with self._query(model) as query:
             of_crop = "JOIN crop ON crop.sighting = s.id WHERE crop.id = ? AND s.model = ? ORDER BY s.file LIMIT 1"
-            return next(iter(query.sightings(of_crop, (_to_key(crop), query.number))), None)
+            return next(iter(_sightings(query, of_crop, (_to_key(crop), query.number))), None)
 
     def by_confidence(
         self,
@@ -155,7 +154,7 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
             # Probabilities are half floats, lowest byte first. None is negative, so that their bytes order them.
             order = f"substr(confidence, {place + 1}, 1) {direction}, substr(confidence, {place}, 1) {direction}, crop"
             rows: list[tuple[int, bytes, bytes]] = []
-            for parts in _chunks(query.slices(selected)):
+            for parts in chunks(query.slices(selected)):
                 union = " UNION ALL ".join(
                     f"SELECT id, confidence, crop FROM sighting WHERE {part.where}" for part in parts
                 )
@@ -164,7 +163,7 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
                 rows += query.connection.execute(statement, (*values, offset + limit))
             rows.sort(key=lambda row: (sign * int.from_bytes(row[1], "little"), row[2]))
             ids = [row[0] for row in rows[offset : offset + limit]]
-            sightings = {sighting.id: sighting for sighting in query.sightings(f"WHERE s.id IN ({_marks(ids)})", ids)}
+            sightings = {sighting.id: sighting for sighting in _sightings(query, f"WHERE s.id IN ({_marks(ids)})", ids)}
         return [sightings[number] for number in ids]
 
     def crops(self, sighting: int) -> list[str]:
@@ -233,15 +232,13 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
     def confidence_histograms(self, model: str, cameras: Collection[str] | None = None) -> dict[str, Int64Array]:
         """Return attribute -> (values, `LEVELS`): crops by predicted value and confidence, {} without attributes."""
         with self._query(model) as query:
-            if query.schema is None:
-                return {}
-            return confidence_histograms(query.connection, query.number, query.match(cameras), query.schema)
+            return confidence_histograms(query, cameras)
 
     def _positions(self, ids: Sequence[str], model: str) -> dict[str, tuple[int, int, int | None]]:
         """Return crop id -> file, row in the file and pid, without unknown crops."""
         positions: dict[str, tuple[int, int, int | None]] = {}
         with self._query(model) as query:
-            for chunk in _chunks(list(map(_to_key, ids))):
+            for chunk in chunks(list(map(_to_key, ids))):
                 statement = (
                     "SELECT crop.id, s.file, crop.place, s.pid FROM crop JOIN sighting AS s ON s.id = crop.sighting "
                     f"WHERE crop.id IN ({_marks(chunk)}) AND s.model = ? ORDER BY s.file DESC"
@@ -251,58 +248,39 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
         return positions
 
     @contextmanager
-    def _query(self, model: str) -> Iterator[_Query]:
+    def _query(self, model: str) -> Iterator[IndexQuery]:
         known = next((candidate for candidate in self._store.models.list() if candidate.digest == model), None)
         if known is None:
             raise StoreError(f"the store holds no crops of model {model[:12]}: index with it first (`vestigo index`)")
         cameras = self._store.cameras.list()
         offsets = {camera.name: timedelta(seconds=camera.clock_offset_s) for camera in cameras}
         with self._file.read() as connection:
-            yield _Query(connection, known, offsets, model_number(connection, model))
+            row = connection.execute("SELECT id FROM model WHERE digest = ?", (model,)).fetchone()
+            yield IndexQuery(connection, known, row[0] if row else 0, offsets)
 
 
-@dataclass(frozen=True)
-class _Query:
-    """One snapshot of the index, with the model and the clock offsets of the catalogue."""
+def _sightings(query: IndexQuery, condition: str, values: Sequence[Any]) -> list[Sighting]:
+    """Return the sightings that an SQL condition with its values selects."""
+    return [_to_sighting(query, row) for row in query.connection.execute(f"SELECT {_COLUMNS} {condition}", values)]
 
-    connection: Connection
-    model: Model
-    offsets: Mapping[str, timedelta]
-    number: int
 
-    @property
-    def schema(self) -> AttributeSchema | None:
-        return self.model.facts.attributes
-
-    def match(self, cameras: Collection[str] | None) -> tuple[str, ...] | None:
-        """Return the cameras with some names; raises as `match_cameras`."""
-        return None if cameras is None else match_cameras(cameras, list(self.offsets))
-
-    def slices(self, selected: SightingFilter) -> list[CameraSlice]:
-        selected = replace(selected, cameras=self.match(selected.cameras))
-        return select_slices(self.connection, self.model, selected, self.offsets)
-
-    def sightings(self, condition: str, values: Sequence[Any]) -> list[Sighting]:
-        """Return the sightings that an SQL condition with its values selects."""
-        return [self._to_sighting(row) for row in self.connection.execute(f"SELECT {_COLUMNS} {condition}", values)]
-
-    def _to_sighting(self, row: Sequence[Any]) -> Sighting:
-        number, crop, camera, time, offset_s, tracklet, pid, count, classes, confidence = row
-        schema = () if self.schema is None or not classes else self.schema.attributes
-        probabilities = np.frombuffer(confidence, np.float16).tolist()
-        attributes = list(zip(schema, classes, probabilities, strict=False))
-        return Sighting(
-            id=number,
-            crop=crop.hex(),
-            camera=camera,
-            time=correct_time(time, self.offsets.get(camera, timedelta())),
-            offset_s=offset_s,
-            tracklet=tracklet,
-            pid=pid,
-            crops=count,
-            attributes={attribute.name: attribute.values[value] for attribute, value, _ in attributes},
-            confidences={attribute.name: round(probability, 3) for attribute, _, probability in attributes},
-        )
+def _to_sighting(query: IndexQuery, row: Sequence[Any]) -> Sighting:
+    number, crop, camera, time, offset_s, tracklet, pid, count, classes, confidence = row
+    schema = query.schema.attributes if query.schema and classes else ()
+    probabilities = np.frombuffer(confidence, np.float16).tolist()
+    attributes = list(zip(schema, classes, probabilities, strict=False))
+    return Sighting(
+        id=number,
+        crop=crop.hex(),
+        camera=camera,
+        time=correct_time(time, query.offset(camera)),
+        offset_s=offset_s,
+        tracklet=tracklet,
+        pid=pid,
+        crops=count,
+        attributes={attribute.name: attribute.values[value] for attribute, value, _ in attributes},
+        confidences={attribute.name: round(probability, 3) for attribute, _, probability in attributes},
+    )
 
 
 def _crops_of(connection: Connection, sighting: int) -> list[str]:
@@ -338,7 +316,24 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    pending = iter(values)
-    while chunk := list(itertools.islice(pending, KEYS_PER_QUERY)):
-        yield chunk
+@dataclass(frozen=True)
+class IndexedCrops(CropRepository):
+    """The crops of a store; crops of a named model are read at the positions that the browse index knows."""
+
+    index: BrowseIndex
+
+    def get(
+        self, ids: Sequence[str], columns: Sequence[str] | None = None, *, model: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return crops in the order of `ids`; see `CropRepository.get`."""
+        if model is None:
+            return super().get(ids, columns)
+        return self.index.rows(ids, CROP_COLUMNS if columns is None else columns, model=model)
+
+
+class IndexedArchive:
+    """A `vestigo.retrieval.gallery.SearchableStore` whose crops are read through its browse index."""
+
+    def __init__(self, store: Store, index: BrowseIndex) -> None:
+        self.crops = IndexedCrops(store.database, store.root, index)
+        self.models = store.models

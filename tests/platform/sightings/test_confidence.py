@@ -11,7 +11,7 @@ import pytest
 from tests.support.fake_pipeline import MODEL
 from tests.support.review_archive import SCHEMA
 from tests.support.sightings_archive import OTHER, add, chosen, random_files, sightings
-from vestigo.sightings.confidence import LEVELS, count_confidences
+from vestigo.sightings.grouping import LEVELS, count_confidences
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import ALL_SIGHTINGS, SightingFilter
 from vestigo.store.models.facts import ModelFacts

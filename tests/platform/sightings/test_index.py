@@ -13,7 +13,6 @@ import pytest
 from tests.support.fake_pipeline import MODEL, START, crop
 from tests.support.review_archive import SCHEMA
 from tests.support.sightings_archive import CAMERAS, OTHER, add, chosen, random_files, sightings
-from vestigo.sightings import index as index_module
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import ALL_SIGHTINGS, SightingFilter
 from vestigo.store.models.facts import ModelFacts
@@ -190,7 +189,7 @@ def test_cameras_and_crops_exceed_query_limit(
     ids = [row["crop_id"] for sighting in sightings(store) for row in sighting["rows"]]
     wanted = index.by_confidence(MODEL, ALL_SIGHTINGS, "colour", first=first, offset=0, limit=1000)
     pids = index.pids(ids, MODEL)
-    monkeypatch.setattr(index_module, "KEYS_PER_QUERY", 1)
+    monkeypatch.setattr("vestigo.store.sql.database.KEYS_PER_QUERY", 1)
     assert index.by_confidence(MODEL, ALL_SIGHTINGS, "colour", first=first, offset=5, limit=30) == wanted[5:35]
     assert index.pids(ids, MODEL) == pids
 

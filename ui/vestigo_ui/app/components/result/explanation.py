@@ -5,7 +5,7 @@ import streamlit as st
 
 from vestigo.retrieval.explain import Explanation, explain, explain_where
 from vestigo.retrieval.query import Query
-from vestigo.sightings.gallery import IndexedArchive
+from vestigo.sightings.index import IndexedArchive
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext

@@ -9,8 +9,7 @@ import streamlit as st
 
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import SearchResult, search_conditions, search_query
-from vestigo.sightings.gallery import IndexedArchive
-from vestigo.sightings.index import BrowseIndex
+from vestigo.sightings.index import BrowseIndex, IndexedArchive
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_ui.app.cache import shared_cache
