@@ -23,8 +23,7 @@ from vestigo.retrieval.query import Query, open_encoder
 from vestigo.retrieval.search import SearchResult, search_conditions, search_query
 from vestigo.review.estimates.precision import estimate_precision
 from vestigo.review.estimates.review_sample import read_review_sample
-from vestigo.store.audit.account import login
-from vestigo.store.audit.records import query_key, shown_crops
+from vestigo.store.audit.records import login, query_key, shown_crops
 from vestigo.store.open import Store
 from vestigo_models.arrays import Float32Array, UInt8Array
 from vestigo_models.attribute_filter.modes import FilterConfig, choose_filter

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vestigo.store.models.facts import ModelFacts
-from vestigo.store.models.records import Model
+from vestigo.store.models.records import Model, ModelFacts
 from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures

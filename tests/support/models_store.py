@@ -9,7 +9,7 @@ from tests.support.random_models import random_model
 from tests.support.review_archive import SCHEMA, fill, people
 from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.promotion.gate import Margins, decide_promotion, gate_record
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.inference.package import ModelPackage
 

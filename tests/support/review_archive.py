@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.fake_pipeline import MODEL, START, crop, crop_table
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.review.records import Annotation

@@ -14,7 +14,7 @@ from tests.support.fake_pipeline import FINGERPRINT, MODEL, START, crop, crop_ta
 from tests.support.review_archive import SCHEMA
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import SightingFilter
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.runs.records import InputOutcome, InputPlan, ShardPlan
 

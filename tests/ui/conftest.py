@@ -18,7 +18,7 @@ from tests.support.signed_in import enter as enter
 from tests.support.signed_in import screen as screen
 from tests.support.signed_in import visit as visit
 from vestigo.ingest.crops import crop_id
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import feature_columns
 from vestigo.store.parquet.schemas import crop_schema

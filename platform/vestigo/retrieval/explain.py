@@ -11,8 +11,7 @@ from vestigo.resolve import require_attributes, require_crops
 from vestigo.retrieval.gallery import SearchableStore, stored_features
 from vestigo.retrieval.query import Query, fuse_views, query_features
 from vestigo.retrieval.search import predicted_values
-from vestigo.store.models.facts import ModelFacts
-from vestigo.store.models.records import Model
+from vestigo.store.models.records import Model, ModelFacts
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_models.inference.distance import block_distances
 from vestigo_models.inference.features import CropFeatures

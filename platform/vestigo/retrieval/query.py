@@ -115,7 +115,7 @@ def fuse_views(views: CropFeatures, blocks: Sequence[int] = ()) -> CropFeatures:
     shows it. Attribute probabilities are means. The mean keeps what the views share and averages out background and
     blur; the smallest distance would follow the worst view. One vector also needs one pass over the gallery.
 
-    `blocks` are the lengths of a descriptor's blocks as in `vestigo.store.models.facts.ModelFacts`, () for one block.
+    `blocks` are the lengths of a descriptor's blocks as in `vestigo.store.models.records.ModelFacts`, () for one block.
 
     Raises:
         UsageError: If the views cancel each other out, so that they cannot be of one person.

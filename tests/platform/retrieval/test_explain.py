@@ -20,7 +20,7 @@ from tests.support.fake_gallery import NEWER, FakeArchive
 from vestigo.retrieval.explain import block_names, explain, explain_where
 from vestigo.retrieval.query import Query, fuse_views
 from vestigo.retrieval.search import search_conditions, search_query
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.parquet.descriptors import unpacked
 from vestigo_models.errors import ConfigError, StoreError, UsageError
 from vestigo_models.inference.distance import Descriptors, part_visible_distance

@@ -13,7 +13,7 @@ from vestigo.retrieval.bulk import crop_queries, rank_gallery, tracklet_queries
 from vestigo.retrieval.gallery import Scope
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import search_conditions, search_query
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.parquet.descriptors import packed
 from vestigo_models.attribute_filter.curve import FilterCurve
 from vestigo_models.attribute_filter.modes import FilterConfig

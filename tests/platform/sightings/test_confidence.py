@@ -14,7 +14,7 @@ from tests.support.sightings_archive import OTHER, add, chosen, random_files, si
 from vestigo.sightings.grouping import LEVELS, count_confidences
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import ALL_SIGHTINGS, SightingFilter
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, StoreError
 

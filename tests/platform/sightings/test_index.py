@@ -15,7 +15,7 @@ from tests.support.review_archive import SCHEMA
 from tests.support.sightings_archive import CAMERAS, OTHER, add, chosen, random_files, sightings
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import ALL_SIGHTINGS, SightingFilter
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.errors import ConfigError, StoreError, UsageError
 

@@ -12,7 +12,7 @@ from tests.support.archives import write_crops
 from tests.support.screenshots import keep, settled
 from tests.support.signed_in import Screen, serve_app
 from tests.workers.runs.test_resume import unreadable
-from vestigo.store.audit.account import login
+from vestigo.store.audit.records import login
 from vestigo.store.open import Store
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index

@@ -13,7 +13,7 @@ from tests.support.archives import walkers_video
 from tests.support.archives import write_crops as write_noise
 from tests.support.crash_loop import BrightDetector
 from tests.support.random_models import random_model
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.detection import registry as detectors
 from vestigo_models.errors import ConfigError, ModelError, SourceError, StoreError

@@ -18,7 +18,7 @@ from tests.support.archives import walkers_video, write_crops
 from tests.support.crash_loop import BrightDetector
 from tests.support.random_models import random_model
 from vestigo.ingest import decoding
-from vestigo.store.audit.account import login
+from vestigo.store.audit.records import login
 from vestigo.store.open import Store
 from vestigo.store.runs.records import RetryResult
 from vestigo_models.detection import registry as detectors

@@ -12,7 +12,7 @@ from typer import Option
 
 from vestigo.instants import parse_instant
 from vestigo.resolve import resolve_digest, resolve_review_model, resolve_search_model
-from vestigo.store.audit.account import login as login
+from vestigo.store.audit.records import login as login
 from vestigo_models.config_files import parse_yaml
 from vestigo_models.errors import ConfigError, UsageError
 

@@ -16,7 +16,7 @@ from vestigo.ingest.inputs import ImageInput, Locator
 from vestigo.ingest.shards import shard_from_json
 from vestigo.ingest.sources.discover import source_kind
 from vestigo.resolve import resolve_index_model
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.detection.registry import active_detector, resolve_auto
 from vestigo_models.devices import resolve_device

@@ -16,7 +16,7 @@ from vestigo.review.estimates.annotator_error import count_pairs, estimate_annot
 from vestigo.review.labels.agreement import annotated_tasks
 from vestigo.review.labels.sets import read_label_set, save_label_set
 from vestigo.review.labels.training_examples import TrainingExample, read_training_examples
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelSet
 from vestigo_models.errors import ConfigError, UsageError

@@ -1,6 +1,8 @@
-"""Audit entries and verdicts as the store returns them, and the keys and details that they hold."""
+"""Audit entries and verdicts as the store returns them, and the account, keys and details that they hold."""
 
 import hashlib
+import os
+import pwd
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,6 +78,15 @@ class Verdict:
     crop: str
     verdict: VerdictValue | None
     note: str | None
+
+
+def login() -> str:
+    """Return the name of the account that runs this process, independent of the environment."""
+    user = os.getuid()
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"uid {user}"
 
 
 def query_key(*, crops: Iterable[str] = (), images: Iterable[bytes] = (), box: str = "", where: str = "") -> str:

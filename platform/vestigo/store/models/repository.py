@@ -15,8 +15,7 @@ from sqlalchemy.orm import Session
 from vestigo.store.audit.log import AuditContext, append_entry
 from vestigo.store.audit.records import AuditAction
 from vestigo.store.faults import fault_point
-from vestigo.store.models.facts import ModelFacts
-from vestigo.store.models.records import Model, Promotion, promotions_in_force
+from vestigo.store.models.records import Model, ModelFacts, Promotion, promotions_in_force
 from vestigo.store.runs.rows import visible_files
 from vestigo.store.sql.database import Database, to_record, upsert
 from vestigo.store.sql.tables import DataFileRow, InputRow, ModelRow, PromotionRow, RunRow

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.parquet.schemas import EMBEDDING
 from vestigo_models.arrays import Float32Array
 from vestigo_models.inference.distance import Descriptors

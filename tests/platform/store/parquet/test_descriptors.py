@@ -17,7 +17,7 @@ from sqlalchemy import text, update
 
 from tests.support.fake_pipeline import MODEL, crop, crop_table, index
 from vestigo.store.location import locate
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import descriptors_of, feature_columns, matrix, packed, unpacked
 from vestigo.store.parquet.files import DataRoot

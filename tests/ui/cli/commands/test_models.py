@@ -17,7 +17,7 @@ from tests.support.random_models import random_model
 from vestigo.datasets.recognise import load_dataset
 from vestigo.promotion.gate import GATE, Margins, decide_promotion, gate_record, has_passed
 from vestigo.promotion.judge import split_name
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.schemas.builtin import MARKET_1501

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.support.fake_pipeline import START, begin, crop, crop_table, images
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.parquet.descriptors import feature_columns
 from vestigo.store.runs.records import InputOutcome

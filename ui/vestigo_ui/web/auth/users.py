@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from vestigo.store.audit.account import login
+from vestigo.store.audit.records import login
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_ui.web.private_files import WatchedFile, config_folder, locked, read_private, write_private
 

@@ -21,7 +21,7 @@ from vestigo.review.estimates.review_sample import ReviewSample, read_review_sam
 from vestigo.review.estimates.threshold_curve import STEPS, threshold_curve
 from vestigo.sightings.index import BrowseIndex
 from vestigo.sightings.records import ALL_SIGHTINGS
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_ui.app.components import freshness

@@ -18,7 +18,7 @@ from vestigo.retrieval import search
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import search_query
 from vestigo.sightings.index import BrowseIndex
-from vestigo.store.models.facts import ModelFacts
+from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo_ui.app.components.actions import UserAction
 from vestigo_ui.app.pages.find import results
