@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Collection
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vestigo.csv_files import csv_writer
 from vestigo.store.crops.reader import CropReader
@@ -16,6 +16,8 @@ from vestigo_models.progress import ProgressCallback
 FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
 MAPPING = "crops.csv"
 BATCH_ROWS = 500
+Identity = int | tuple[str, str]
+"""Identity of the dataset, or source and tracklet."""
 _IDENTITY_COLUMNS = ("crop_id", "pid", "tracklet", "camera", "source", "input", "frame")
 _TABLE_COLUMNS = (*_IDENTITY_COLUMNS, "time", "quality")
 
@@ -44,90 +46,78 @@ def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> 
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(f"{out} is not an empty folder: name a new one")
-    identities, queries, left_out = _survey(reader)
-    cameras = {name: number for number, name in enumerate(sorted({camera for _, camera in identities.counts}), start=1)}
+    survey = _survey(reader)
+    names = sorted({camera for _, camera in survey.counts})
+    cameras = {name: number for number, name in enumerate(names, start=1)}
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True)
-    numbers: Counter[tuple[int, str]] = Counter()
-    written = 0
-    with ExitStack() as stack:
-        table = stack.enter_context(csv_writer(out / MAPPING, ("file", *_TABLE_COLUMNS)))
+    total = survey.counts.total()
+    counts: Counter[tuple[int, str]] = Counter()
+    with csv_writer(out / MAPPING, ("file", *_TABLE_COLUMNS)) as table:
         for batch in reader.scan((*_TABLE_COLUMNS, "image"), BATCH_ROWS):
             for row in batch.to_pylist():
-                pid = identities.number(row)
-                if pid is None:
+                if (identity := _identity(row)) is None:
                     continue
+                pid = survey.numbers[identity]
+                folder = "query" if row["crop_id"] in survey.queries else "bounding_box_test"
                 key = (pid, row["camera"])
-                folder = "query" if row["crop_id"] in queries else "bounding_box_test"
-                name = f"{folder}/{_name(pid, cameras[row['camera']], row['frame'], numbers[key])}"
-                numbers[key] += 1
+                name = f"{folder}/{_name(pid, cameras[row['camera']], row['frame'], counts[key])}"
+                counts[key] += 1
                 with create_private(out / name) as file:
                     file.write(row["image"])
                 table.write({"file": name, **row})
-                written += 1
-            progress(written, identities.counts.total())
+            progress(counts.total(), total)
     return ExportReport(
-        crops=written, identities=len({pid for pid, _ in identities.counts}), queries=len(queries), left_out=left_out
+        crops=total, identities=len(survey.numbers), queries=len(survey.queries), left_out=survey.left_out
     )
 
 
 def person_numbers(reader: CropReader, ids: Collection[str]) -> dict[str, int]:
     """Return the identity numbers of `export_market` by crop id; crops without an identity are skipped."""
-    identities, selected = _survey(reader)[0], set(ids)
+    numbers, selected = _survey(reader).numbers, set(ids)
     return {
-        row["crop_id"]: number
+        row["crop_id"]: numbers[identity]
         for batch in reader.scan(_IDENTITY_COLUMNS, BATCH_ROWS)
         for row in batch.to_pylist()
-        if row["crop_id"] in selected and (number := identities.number(row)) is not None
+        if row["crop_id"] in selected and (identity := _identity(row)) is not None
     }
 
 
-@dataclass
-class _Identities:
-    """Numbers of identities: those of the dataset, and further numbers for tracklets without one."""
+class _Survey(NamedTuple):
+    """Numbers by identity, crops by identity and camera, ids of the queries, and number of crops without identity."""
 
-    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
-    tracklets: dict[tuple[str, str], int] = field(default_factory=dict)
-    first_free: int = 1
-
-    def number(self, row: dict[str, Any]) -> int | None:
-        """Return the identity number of a crop, None if it has neither identity nor tracklet."""
-        if row["pid"] is not None:
-            return int(row["pid"])
-        tracklet = self.tracklets.get((row["source"], row["tracklet"]))
-        return None if tracklet is None else self.first_free + tracklet
+    numbers: dict[Identity, int]
+    counts: Counter[tuple[Identity, str]]
+    queries: set[str]
+    left_out: int
 
 
-def _survey(reader: CropReader) -> tuple[_Identities, set[str], int]:
-    """Return the identities, the ids of the queries, and the number of crops that are skipped."""
-    identities = _Identities()
-    best: dict[tuple[int | tuple[str, str], str], tuple[float, str]] = {}
-    counts: Counter[tuple[int | tuple[str, str], str]] = Counter()
+def _survey(reader: CropReader) -> _Survey:
+    best: dict[tuple[Identity, str], tuple[float, str]] = {}
+    counts: Counter[tuple[Identity, str]] = Counter()
     left_out = 0
     for batch in reader.scan((*_IDENTITY_COLUMNS, "quality"), BATCH_ROWS):
         for row in batch.to_pylist():
-            if row["pid"] is None and not row["tracklet"]:
+            if (identity := _identity(row)) is None:
                 left_out += 1
                 continue
-            identity: int | tuple[str, str] = row["pid"]
-            if row["pid"] is None:
-                identity = (row["source"], row["tracklet"])
-                identities.tracklets.setdefault(identity, len(identities.tracklets))
-            else:
-                identities.first_free = max(identities.first_free, row["pid"] + 1)
             key = (identity, row["camera"])
             counts[key] += 1
             best[key] = max(best.get(key, (-1.0, "")), (row["quality"], row["crop_id"]))
-    for (identity, camera), count in counts.items():
-        number = identity if isinstance(identity, int) else identities.first_free + identities.tracklets[identity]
-        identities.counts[number, camera] += count
+    pids = {identity for identity, _ in counts if isinstance(identity, int)}
+    tracklets = dict.fromkeys(identity for identity, _ in counts if isinstance(identity, tuple))
+    free = count(max(1, max(pids, default=0) + 1))
+    numbers = {pid: pid for pid in pids} | dict(zip(tracklets, free, strict=False))
     # In Market-1501, -1 is junk and 0 a distractor: neither can be a query.
-    queries = {
-        crop
-        for (identity, camera), (_, crop) in best.items()
-        if counts[identity, camera] > 1 and not (isinstance(identity, int) and identity <= 0)
-    }
-    return identities, queries, left_out
+    queries = {crop for key, (_, crop) in best.items() if counts[key] > 1 and numbers[key[0]] > 0}
+    return _Survey(numbers, counts, queries, left_out)
+
+
+def _identity(row: dict[str, Any]) -> Identity | None:
+    """Return the identity of the dataset, else source and tracklet, None for a crop that has neither."""
+    if row["pid"] is not None:
+        return int(row["pid"])
+    return (row["source"], row["tracklet"]) if row["tracklet"] else None
 
 
 def _name(pid: int, camera: int, frame: int, number: int) -> str:
