@@ -85,11 +85,7 @@ class Store:
 
     @classmethod
     def open(cls, ref: str | Path, *, create: bool = True) -> Self:
-        """Open the store in a folder or behind a TOML file.
-
-        Args:
-            ref: Folder or TOML file.
-            create: Whether a new store is created where there is none.
+        """Open the store in a folder or behind a TOML file, with `create` a new one where there is none.
 
         Raises:
             StoreError: If `ref` is not a store, the database does not answer, or the schema is older or newer.

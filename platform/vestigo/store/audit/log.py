@@ -69,12 +69,8 @@ def append_entry(
 ) -> AuditEntry:
     """Add an entry at the end; other writers wait until this transaction ends.
 
-    Args:
-        session: The transaction.
-        user: User; unprintable characters are replaced.
-        action: Action.
-        details: JSON of at most 64 KiB: ids, names and conditions, never images, embeddings, tokens or passwords.
-        **context: See `AuditContext`.
+    Unprintable characters of `user` are replaced. `details` are JSON of at most 64 KiB: ids, names and conditions,
+    never images, embeddings, tokens or passwords.
 
     Raises:
         StoreError: If the action is unknown, a text or `details` cannot be stored, or the end of the log was changed
@@ -141,9 +137,9 @@ def line(text: str | None, name: str) -> str | None:
     return text or None
 
 
-def require_action(action: str) -> None:
-    """Raise `StoreError` if the log has no such action."""
-    if action not in get_args(AuditAction):
+def require_action(action: str | None) -> None:
+    """Raise `StoreError` if the log has no such action; None is any action."""
+    if action is not None and action not in get_args(AuditAction):
         raise StoreError(f"{action!r} is not an action of the audit log: {', '.join(get_args(AuditAction))}")
 
 

@@ -50,21 +50,14 @@ class AuditRepository:
         action: AuditAction | None = None,
         case: str | None = None,
     ) -> list[AuditEntry]:
-        """Return entries, oldest or `newest` first.
+        """Return at most `limit` entries, of a user, action or case number if given, oldest or `newest` first.
 
-        Args:
-            after: Id of the last entry of the page before, 0 for the first page.
-            limit: Largest number of entries.
-            newest: Whether the newest entry comes first.
-            user: Only entries of this user.
-            action: Only entries of this action.
-            case: Only entries of this case number.
+        `after` is the id of the last entry of the page before, 0 for the first page.
 
         Raises:
             StoreError: If the action is unknown or an entry cannot be read.
         """
-        if action is not None:
-            require_action(action)
+        require_action(action)
         query = select(AuditRow).order_by(AuditRow.id.desc() if newest else AuditRow.id).limit(limit)
         if after:
             query = query.where(AuditRow.id < after if newest else AuditRow.id > after)

@@ -34,13 +34,8 @@ class VerdictRepository:
     ) -> Verdict:
         """Add a verdict on a crop as a result of a query, and its audit entry in the same transaction.
 
-        Args:
-            query: `query_key` of the query.
-            crop: Id of the crop.
-            verdict: The verdict; None withdraws the one before.
-            user: Person who gives it.
-            note: Text of at most 2000 characters.
-            **context: Of the audit entry; the case is also that of the verdict.
+        `query` is the `query_key`; a `verdict` of None withdraws the one before; `note` has at most 2000 characters.
+        The case of the audit entry is also that of the verdict.
 
         Raises:
             StoreError: If the audit entry cannot be written, or the verdict, the query key or the note is invalid.

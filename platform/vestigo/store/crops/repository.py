@@ -60,13 +60,7 @@ class CropRepository:
         batch_rows: int = SCAN_ROWS,
         **selection: Unpack[CropSelection],
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the visible crops, those of the newest model first; memory is one batch.
-
-        Args:
-            columns: Columns to read.
-            model: Digest of the only model to read; all models by default.
-            batch_rows: Rows of a batch.
-            **selection: See `CropSelection`; all crops by default.
+        """Yield the visible crops, of one model or all, those of the newest first; memory is one batch.
 
         Raises:
             StoreError: If a column, a camera or the model is unknown, or embeddings of several models are requested.
@@ -91,19 +85,14 @@ class CropRepository:
     ) -> list[dict[str, Any]]:
         """Return crops in the order of `ids`, with `crop_id`, `model` and `columns` (all by default).
 
-        Without `model`, a crop that several models have is that of the newest.
-
-        Raises:
-            StoreError: If a crop is not visible, or a column or the model is unknown.
+        Without `model`, a crop that several models have is that of the newest. `StoreError` if a crop is not visible.
         """
         return self.reader(model).get(ids, CROP_COLUMNS if columns is None else columns)
 
     def get_at(self, positions: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return crops by id, read at known positions; crops that are no longer visible are omitted.
+        """Return crops by id, with `crop_id`, `model` and `columns`; crops that are no longer visible are omitted.
 
-        Args:
-            positions: Row numbers by `VisibleFile.id`.
-            columns: Columns to read in addition to `crop_id` and `model`.
+        `positions` are row numbers by `VisibleFile.id`.
         """
         return self.reader(files=positions).get_at(positions, columns)
 

@@ -127,13 +127,8 @@ class ModelRepository:
     ) -> Promotion:
         """Make a model the serving model, and add the audit entry in the same transaction.
 
-        Args:
-            digest: The model.
-            by: Person who decides.
-            reasons: Reasons of the decision.
-            expected_before: Digest of the model that served when the model was judged, None for no promoted model.
-            account: User in the audit entry, `by` by default.
-            **context: Of the audit entry.
+        The audit entry names `account`, by default `by`, the person who decides. `expected_before` is the digest of the
+        model that served when the model was judged, None for no promoted model.
 
         Raises:
             StoreError: If the model is not registered or serves already, or another one than `expected_before` serves.
@@ -165,8 +160,6 @@ class ModelRepository:
         **context: Unpack[AuditContext],
     ) -> Promotion:
         """Undo the last promotion in force, and add the audit entry in the same transaction.
-
-        Other arguments are those of `promote`.
 
         Raises:
             StoreError: If no promotion is in force, or another model than `expected` (by default any) serves.

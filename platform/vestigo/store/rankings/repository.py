@@ -82,13 +82,8 @@ class RankingRepository:
     ) -> int:
         """Save a ranking under `name`, in place of an older one, and return its number of rows.
 
-        Args:
-            name: Name of the ranking.
-            model: Digest of a registered model.
-            rows: Rows with the columns of `RANKING`: those of a query together, nearest first, in the order of
-                `queries`.
-            queries: Rows with the columns of `QUERIES`.
-            settings: JSON of what made it.
+        `rows` have the columns of `RANKING`: those of a query together, nearest first, in the order of `queries`, which
+        have the columns of `QUERIES`.
 
         Raises:
             StoreError: If the model is not registered or columns are others.
@@ -134,11 +129,7 @@ class RankingRepository:
         ]
 
     def get(self, name: str) -> SavedRanking:
-        """Return a ranking.
-
-        Raises:
-            StoreError: If the store has no such ranking; the message lists those that it has.
-        """
+        """Return a ranking; the error for an unknown one lists those that the store has."""
         rankings = {ranking.name: ranking for ranking in self.list()}
         if name not in rankings:
             known = ", ".join(sorted(rankings)) or "none yet"

@@ -98,14 +98,8 @@ class AnnotationRepository:
     ) -> LabelTask:
         """Record the annotation of a task that was not sampled, and its audit entry in the same transaction.
 
-        Args:
-            project: Name of the project.
-            design: Model, strategy and unit of the sample that the task belongs to.
-            task: The task; an existing one takes the prediction of `design.model`.
-            user: The annotator; an earlier annotation of theirs is replaced.
-            answered: Time of the annotation.
-            answers: Value, or "cannot tell", by attribute.
-            **context: Of the audit entry.
+        The task belongs to a sample with the model, strategy and unit of `design`; an existing task takes the
+        prediction of that model. An earlier annotation of the same user is replaced.
 
         Raises:
             StoreError: If the project or model is unknown, or the audit entry cannot be written.

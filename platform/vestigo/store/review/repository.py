@@ -79,13 +79,9 @@ class ReviewRepository:
     def save_sample(
         self, project: str, design: SamplingDesign, tasks: Sequence[NewTask], probabilities: Iterable[pa.RecordBatch]
     ) -> int:
-        """Save a sample of tasks and return its id.
+        """Save a sample of tasks, in the order of their review, and return its id.
 
-        Args:
-            project: Name of the project.
-            design: Sampling of the tasks.
-            tasks: The tasks in the order of their review.
-            probabilities: Inclusion probability of every task of the population, with the columns of `DRAW`.
+        `probabilities` are those of inclusion of every task of the population, with the columns of `DRAW`.
 
         Raises:
             StoreError: If the project or model is unknown, or a task has been sampled before.

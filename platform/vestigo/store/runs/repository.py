@@ -45,18 +45,13 @@ class RunRepository:
     def create(
         self, *, fingerprint: str, config: dict[str, Any], model: str, command: str, replaces: bool = False
     ) -> Run:
-        """Begin a run; its id sorts by time.
+        """Begin a run; its id sorts by time, and `fingerprint` is the digest of `config`.
 
-        Args:
-            fingerprint: Digest of `config`.
-            config: Everything that changes a row, as JSON.
-            model: Digest of a registered model.
-            command: Command line that begins the run.
-            replaces: Whether the rows become visible only when the run succeeds. Rows of the same inputs under other
-                fingerprints are retired in the same transaction.
+        If the run `replaces` others, its rows become visible only when it succeeds, and rows of the same inputs under
+        other fingerprints are retired in the same transaction.
 
         Raises:
-            StoreError: If the model is not registered.
+            StoreError: If no model with the digest `model` is registered.
         """
         now = datetime.now(UTC)
         row = RunRow(
@@ -168,14 +163,7 @@ class RunRepository:
         select: SelectInputs,
         has_video: HasVideo,
     ) -> RetryResult:
-        """Set quarantined inputs of a run back to pending and reopen the run.
-
-        Args:
-            run_id: The run.
-            names: Inputs to retry; all quarantined inputs by default.
-            reason: Retry only inputs that failed for this reason.
-            select: Reduces the spec of a shard to some of its inputs.
-            has_video: Returns whether the video of a slice can still be read.
+        """Set quarantined inputs of a run, all or those with `names` and `reason`, back to pending and reopen the run.
 
         Raises:
             StoreError: If a live driver holds the run, a name is not quarantined, or no input can be retried.
@@ -232,11 +220,7 @@ class RunRepository:
     def finish(self, run_id: str, status: RunStatus, owner: Owner | None = None, *, error: str | None = None) -> Run:
         """End a run and release its lease; a run that succeeds and replaces others becomes visible.
 
-        Args:
-            run_id: The run.
-            status: Its final status.
-            owner: The driver, by default this process.
-            error: Reason of a failure, in one line.
+        `owner` is the driver, by default this process; `error` is the reason of a failure, in one line.
 
         Raises:
             StoreError: If `status` is `succeeded` while shards are pending, or another driver has taken over the run.

@@ -113,17 +113,10 @@ class ShardRepository:
         """Record the files and outcomes of a shard and mark it done, in one transaction.
 
         From here on the files are visible, or staged if the run replaces others. An assembly retires the candidates
-        that it was made from.
-
-        Args:
-            shard_id: The shard.
-            files: Its files.
-            outcomes: Of all of its inputs.
-            failures: Single frames that failed.
-            owner: The driver, by default this process.
+        that it was made from. There is an outcome of every input; `failures` are those of single frames.
 
         Raises:
-            LeaseLost: If another process drives the run.
+            LeaseLost: If a process other than `owner`, by default this one, drives the run.
             StoreError: If the shard is not pending, a file is missing, or outcomes, inputs and rows do not agree.
         """
         for file in files:
