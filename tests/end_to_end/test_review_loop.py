@@ -76,7 +76,7 @@ def covered(precision: Mapping[str, Any], truth: Mapping[str, float]) -> list[st
     return [name for name in SCHEMA.names if intervals[name]["low"] <= truth[name] <= intervals[name]["high"]]
 
 
-def test_reviews_make_a_better_model_serve(
+def test_review_loop_promotes_better_model(
     world: World,
     label_studio: Server,
     studio: LabelStudioClient,
@@ -184,7 +184,7 @@ def no_token_in(folder: Path, token: str) -> None:
             assert token.encode() not in path.read_bytes(), path
 
 
-def test_people_who_are_tested_are_not_learnt_from(
+def test_test_identities_are_refused_for_training(
     world: World, program: Program, refused: Callable[..., str], tmp_path: Path
 ) -> None:
     store = tmp_path / "store"

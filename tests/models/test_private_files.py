@@ -41,7 +41,7 @@ def test_failed_write_keeps_the_file_before(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_link_and_device_stay_what_they_are(tmp_path: Path) -> None:
+def test_link_and_device_are_not_replaced(tmp_path: Path) -> None:
     link, target = tmp_path / "link", tmp_path / "target"
     link.symlink_to(target)
     for path in (link, Path(os.devnull)):

@@ -93,7 +93,7 @@ def done(cell: AblationCell) -> dict[str, Any]:
     return {**result, "digest": ModelPackage.from_pretrained(cell.folder).digest}
 
 
-def test_the_recipe_changes_what_it_says_and_nothing_else() -> None:
+def test_recipe_changes_named_settings_only() -> None:
     for name in CONFIGS:
         ours = AblationRecipe(backbone="tiny").config(name, 7)
         theirs = TrainConfig.load(name, backbone="tiny")
@@ -115,7 +115,7 @@ def test_full_training_has_the_recipe_of_train(name: str, backbone: str) -> None
     assert ours == TrainConfig.load(name, {"epochs": 120, "seed": 7}, backbone=backbone)
 
 
-def test_a_result_says_everything(dataset: ReidDataset, undisturbed: dict[str, Any]) -> None:
+def test_result_has_every_field(dataset: ReidDataset, undisturbed: dict[str, Any]) -> None:
     assert (undisturbed["config"], undisturbed["seed"], undisturbed["epochs"]) == ("full", 1, 2)
     assert undisturbed["metrics"]["queries"] == len(dataset.query)
     assert undisturbed["metrics"]["gallery"] == len(dataset.gallery)
@@ -208,7 +208,7 @@ def test_on_a_finished_folder_only_the_tables_are_written(finished: Path, run: R
     assert result.table == json.loads(before["ablation.json"])["table"]
 
 
-def test_the_parser_is_asked_once(finished: Path, dataset: ReidDataset, parsed: Path) -> None:
+def test_parser_runs_once(finished: Path, dataset: ReidDataset, parsed: Path) -> None:
     with np.load(finished / "parsed.npz") as ours, np.load(parsed) as theirs:
         np.testing.assert_array_equal(ours["labels"], theirs["labels"])
         assert str(ours["parser"]) == make_parser("default").digest
@@ -240,9 +240,7 @@ class Deadly:
         return os._exit, (9,)
 
 
-def test_a_cell_that_fails_or_dies_takes_no_other_along(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_or_killed_cell_does_not_stop_others(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A neck of 16 channels cannot be built: `control` fails, the baseline has none.
     narrow = replace(RECIPE, overrides={**SMALL, "network.channels": 16})
     result = run(tmp_path / "out", narrow, configs=["control", "baseline"])

@@ -331,7 +331,7 @@ def test_shipped_parser_parses_rendered_people(shipped: EmbeddedParser) -> None:
     assert (iou(counts) > [0.85, 0.55, 0.65, 0.65, 0.35]).all(), iou(counts)
 
 
-def test_the_shipped_parser_says_where_it_comes_from(shipped: EmbeddedParser) -> None:
+def test_shipped_parser_records_its_training(shipped: EmbeddedParser) -> None:
     assert shipped.label_set.classes == CLASSES
     assert shipped.config.trained_on["command"].startswith("vestigo train-parser ")
     assert shipped.config.judged["iou"].keys() == set(CLASSES)

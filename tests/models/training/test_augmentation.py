@@ -104,7 +104,7 @@ def test_erasing_fills_one_rectangle_with_the_mean(image: np.ndarray) -> None:
     assert 0.3 < max(areas) < 0.42
 
 
-def test_erasing_that_never_fits_changes_nothing(image: np.ndarray) -> None:
+def test_erasing_without_fitting_area_keeps_image(image: np.ndarray) -> None:
     too_large = AugmentationConfig(erase_area=(2.0, 3.0))
     np.testing.assert_array_equal(erase(image, None, too_large, rng())[0], image)
 

@@ -122,7 +122,7 @@ def test_many_queries_at_once_are_the_queries_one_by_one() -> None:
         assert answers(alone) == [together[position]]
 
 
-def test_what_is_added_to_distances_counts_and_infinity_discards() -> None:
+def test_penalties_are_added_and_infinity_discards() -> None:
     ids, crops = gallery(9, 300, 8, 250, (2, 3))
     queries = descriptors(np.random.default_rng(5), 300, 8, 2, 3)
     added = np.random.default_rng(6).choice([0.0, 0.0, 0.25, np.inf], (300, 300))

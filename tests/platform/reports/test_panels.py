@@ -26,13 +26,13 @@ def test_every_pixel_is_coloured_by_the_cell_under_its_centre(cells: tuple[int, 
                 assert painted[row, column, channel] == pytest.approx(expected, abs=0.51)
 
 
-def test_a_map_of_the_same_size_stays_as_it_is() -> None:
+def test_map_of_same_size_is_unchanged() -> None:
     labels = np.random.default_rng(1).integers(0, 6, (7, 5), dtype=np.uint8)
     np.testing.assert_array_equal(cells_enlarged(labels, (7, 5)), labels)
 
 
 @pytest.mark.parametrize("size", [(128, 64), (64, 8), (300, 150)])
-def test_a_panel_shows_the_crop_and_each_map_beside_it(size: tuple[int, int]) -> None:
+def test_panel_shows_crop_and_maps(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 200, dtype=np.uint8)
     nothing, upper = np.zeros((64, 32), dtype=np.uint8), np.full(size, 2, dtype=np.uint8)
     picture = panel(image, [("parser", nothing), ("regions", upper)])

@@ -183,7 +183,7 @@ def test_blocks_have_names_for_people(facts: ModelFacts, names: list[str]) -> No
     assert list(block_names(facts)) == names
 
 
-def test_what_cannot_be_explained() -> None:
+def test_unexplainable_results_are_refused() -> None:
     archive = people(10, facts=facts())
     own = archive.rows[0]["crop_id"]
     with pytest.raises(StoreError, match="not in the store"):

@@ -89,7 +89,7 @@ def choice(threshold: float, names: tuple[str, ...] = (), most: int = 0) -> Filt
         (400, 0.3, 1.01, (), 0),
     ],
 )
-def test_keeps_what_the_rule_keeps(
+def test_kept_crops_equal_rule(
     count: int, sharpness: float, threshold: float, names: tuple[str, ...], most: int
 ) -> None:
     people = People(7, count, sharpness=sharpness)
@@ -102,7 +102,7 @@ def test_keeps_what_the_rule_keeps(
         assert decided.kept_fraction == pytest.approx(sum(map(len, expected)) / 4 / count)
 
 
-def test_what_comes_back_is_looked_for_a_few_queries_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_returning_crops_are_searched_in_query_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     people = People(3, 500, queries=9, sharpness=0.05)
     whole = GalleryFilter.of(choice(0.5), MARKET, people.queries, people.batches([100]))
     monkeypatch.setattr(filtering, "RESTORED_AT_ONCE", 100)
@@ -125,7 +125,7 @@ def test_an_empty_archive() -> None:
     assert (decided.compared, decided.kept.tolist(), decided.kept_fraction) == (0, [0] * 4, 1.0)
 
 
-def test_soft_adds_what_conflicts() -> None:
+def test_soft_adds_penalty_of_conflicts() -> None:
     people = People(2, 60)
     soft = FilterChoice(mode="soft", threshold=0.6, weight=0.25)
     soft_filter = SoftFilter(choice=soft, schema=MARKET, probabilities=people.queries)
@@ -140,7 +140,7 @@ def test_soft_adds_what_conflicts() -> None:
             assert added[row, column] == pytest.approx(0.25 * sum(conflicts), abs=1e-6)
 
 
-def test_off_decides_nothing() -> None:
+def test_off_scans_without_filter() -> None:
     store = fake_gallery.people()
     model = store.models.list()[0]
     scan = FilteredScan.of(store, model, fake_gallery.view_of(store.rows[0]), Scope())

@@ -157,7 +157,7 @@ def test_tracklets_as_queries_leave_out_their_own_crops() -> None:
     assert all(number(row["crop"]) % 5 == int(row["query"][1:]) % 5 for row in kept)
 
 
-def test_ranking_nobody() -> None:
+def test_ranking_of_no_query_is_empty() -> None:
     archive = people()
     assert rank_gallery(archive, tracklet_queries(archive, archive.models.list()[0]), "none").rows == 0
     assert archive.kept["none"] == (NEWER, 0, [])
@@ -171,7 +171,7 @@ def test_a_search_tells_how_far_each_pass_is() -> None:
     assert steps == [("crops", 7), ("crops", 13)]
 
 
-def test_who_hears_of_a_pass_may_end_it() -> None:
+def test_progress_callback_may_stop_search() -> None:
     def cancel(done: int, total: int | None) -> None:
         raise KeyboardInterrupt
 

@@ -120,7 +120,7 @@ def test_views_of_stored_crops_are_fused_block_by_block() -> None:
 
 
 @pytest.mark.parametrize("rerank", [False, True])
-def test_a_filter_leaves_the_order_of_what_stays(rerank: bool) -> None:
+def test_filter_keeps_order_of_kept_crops(rerank: bool) -> None:
     archive = people()
     query = archive.rows[3]
     requests = Query(crops=(query["crop_id"],))
@@ -166,7 +166,7 @@ def test_a_filter_passes_over_attributes_alone_first() -> None:
     ]
 
 
-def test_auto_says_what_it_is_expected_to_cost() -> None:
+def test_auto_reports_expected_miss_rate() -> None:
     archive = people(facts=facts(calibration()))
     requests = Query(crops=(archive.rows[3]["crop_id"],))
     result = search_query(archive, requests, filter_config=FilterConfig(filter="auto", max_lost=0.01))

@@ -22,7 +22,7 @@ def predictions(count: int, seed: int) -> np.ndarray:
 CONDITIONS = MARKET.parse("gender=female,backpack=yes,upper_colour=red")
 
 
-def test_scores_are_the_product_of_what_is_asked_for() -> None:
+def test_scores_are_product_of_requested_probabilities() -> None:
     probabilities = predictions(40, 0)
     scores = where_scores(probabilities, CONDITIONS, MARKET)
     for row in range(40):
@@ -62,7 +62,7 @@ def test_any_batches_give_the_same_ranking(seed: int) -> None:
         assert ranking.compared == 150
 
 
-def test_fewer_crops_than_asked_for_and_certainty() -> None:
+def test_fewer_crops_than_requested() -> None:
     certain = np.zeros((1, MARKET.classes), dtype=np.float32)
     certain[0, [MARKET.slice(name).start + MARKET[name].values.index(value) for name, value in CONDITIONS.items()]] = 1
     ranking = rank_where([(pa.array(["a"]), certain)], CONDITIONS, MARKET, 5)

@@ -31,7 +31,7 @@ def registry(made: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPat
         yield screen
 
 
-def test_a_model_is_promoted_and_rolled_back(
+def test_model_is_promoted_and_rolled_back(
     registry: Screen, made: tuple[Path, dict[str, str]], enter: Callable[..., Page]
 ) -> None:
     from playwright.sync_api import expect

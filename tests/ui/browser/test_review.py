@@ -36,9 +36,7 @@ def reviewed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield screen
 
 
-def test_a_proposal_is_looked_at_and_a_tracklet_corrected(
-    reviewed: Screen, store: Path, enter: Callable[..., Page]
-) -> None:
+def test_sample_is_shown_and_tracklet_corrected(reviewed: Screen, store: Path, enter: Callable[..., Page]) -> None:
     from playwright.sync_api import expect
 
     page = enter(f"{reviewed.url}/review")

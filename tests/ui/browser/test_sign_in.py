@@ -45,7 +45,7 @@ def fill(page: Page, name: str, password: str) -> None:
     page.get_by_role("button", name="Sign in", exact=True).click()
 
 
-def test_a_person_signs_in_reloads_and_signs_out(stranger: Page, screen: Screen) -> None:
+def test_user_signs_in_reloads_and_signs_out(stranger: Page, screen: Screen) -> None:
     page, complaints = stranger, complaints_of(stranger)
     page.goto(f"{screen.url}/models?page=2")
     assert page.url == f"{screen.url}/sign-in?next=%2Fmodels%3Fpage%3D2"
@@ -73,7 +73,7 @@ def test_a_person_signs_in_reloads_and_signs_out(stranger: Page, screen: Screen)
     page.get_by_label("Password").wait_for()
 
 
-def test_a_session_that_ends_leads_back_to_signing_in(stranger: Page, screen: Screen) -> None:
+def test_ended_session_redirects_to_sign_in(stranger: Page, screen: Screen) -> None:
     page = stranger
     screen.users.add("passing", Role.VIEWER, PASSWORD)
     page.goto(f"{screen.url}/models")

@@ -156,5 +156,5 @@ def test_names_of_public_datasets_tell_identity_and_camera(name: str, pid: int, 
 
 
 @pytest.mark.parametrize("name", ["holiday.jpg", "0001.jpg", "c1_0001.jpg", "2026_01_01_120000.jpg", "0001_cam1.jpg"])
-def test_other_names_tell_nothing(name: str) -> None:
+def test_other_names_have_no_identity(name: str) -> None:
     assert parse_name(name) is None

@@ -50,7 +50,7 @@ def test_names_give_camera_and_time(path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["gate.mp4", "0002_c1s1_000451_03.jpg", "12345678_999999.mp4", "gate_20261399_080000.mp4", "a/b/00.00.mp4"]
 )
-def test_other_names_say_nothing(path: str) -> None:
+def test_other_names_have_no_camera_or_time(path: str) -> None:
     named = read_name(path)
     assert named.camera is None
     assert named.start is None

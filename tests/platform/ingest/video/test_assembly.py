@@ -275,7 +275,7 @@ def test_sampling_rate_is_limited_to_the_frame_rate(video: VideoInput) -> None:
     assert shard.lead_s == pytest.approx((shard.tracking.memory + 1) / 10)
 
 
-def test_estimate_counts_everything_and_times_a_sample(video: VideoInput, tmp_path: Path) -> None:
+def test_estimate_counts_all_inputs_and_times_a_sample(video: VideoInput, tmp_path: Path) -> None:
     calls: list[tuple[int, ...]] = []
 
     def work(image: np.ndarray) -> int:

@@ -171,7 +171,7 @@ TAMPERING: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("deed", TAMPERING)
-def test_what_was_done_to_the_chain_is_found(store: Store, deed: str) -> None:
+def test_tampered_chain_is_detected(store: Store, deed: str) -> None:
     statements, problems = TAMPERING[deed]
     fill(store)
     change(store, *statements)
@@ -180,7 +180,7 @@ def test_what_was_done_to_the_chain_is_found(store: Store, deed: str) -> None:
     assert list(report.problems) == problems
 
 
-def test_tampering_is_still_found_after_more_was_written(store: Store) -> None:
+def test_tampering_is_detected_after_later_entries(store: Store) -> None:
     fill(store)
     change(store, "DELETE FROM audit WHERE id > 7")
     fill(store, 2)
@@ -189,7 +189,7 @@ def test_tampering_is_still_found_after_more_was_written(store: Store) -> None:
     assert store.audit.verify().problems == ("entries 8 to 9 were removed", "entry 11 was cut off the end")
 
 
-def test_nothing_is_written_on_a_log_whose_end_was_forged(store: Store) -> None:
+def test_forged_log_end_refuses_new_entries(store: Store) -> None:
     fill(store, 2)
     change(store, COPY.format(id=3, previous="digest", of=2))
     with pytest.raises(StoreError, match=r"audit entry 3 was written outside this program: see `vestigo audit verify`"):
@@ -199,7 +199,7 @@ def test_nothing_is_written_on_a_log_whose_end_was_forged(store: Store) -> None:
         fill(store, 1)
 
 
-def test_what_cannot_be_read_is_found_and_named(tmp_path: Path) -> None:
+def test_unreadable_entries_are_reported(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s") as store:
         fill(store)
         change(
@@ -213,7 +213,7 @@ def test_what_cannot_be_read_is_found_and_named(tmp_path: Path) -> None:
             store.audit.entries()
 
 
-def test_long_logs_are_verified_in_pages_and_few_problems_told(tmp_path: Path) -> None:
+def test_long_logs_are_verified_in_pages_with_few_problems_listed(tmp_path: Path) -> None:
     with Store.open(tmp_path / "s") as store:
         fill(store, 3)
         total = 2 * PAGE_ROWS + 3
@@ -237,7 +237,7 @@ def extend(session: Session, total: int) -> None:
         append_entry(session, user="ana", action="view", **more)  # type: ignore[arg-type]
 
 
-def test_a_write_that_fails_half_way_leaves_nothing(store: Store) -> None:
+def test_interrupted_write_leaves_no_file(store: Store) -> None:
     fill(store, 2)
 
     def stop(name: str) -> None:
@@ -297,14 +297,14 @@ def test_a_read_only_catalogue_refuses_by_name(tmp_path: Path) -> None:
         ({"action": "watch"}, "'watch' is not an action of the audit log: sign-in, sign-in refused"),
     ],
 )
-def test_what_is_not_kept(tmp_path: Path, more: dict[str, Any], complaint: str) -> None:
+def test_invalid_entries_are_refused(tmp_path: Path, more: dict[str, Any], complaint: str) -> None:
     with Store.open(tmp_path / "s") as store:
         with pytest.raises(StoreError, match=complaint):
             store.audit.record(**{"user": "ana", "action": "view", "details": {}} | more)
         assert store.audit.entries() == []
 
 
-def test_names_that_strangers_type_are_written_down(store: Store) -> None:
+def test_typed_names_are_cleaned_and_shortened(store: Store) -> None:
     entry = store.audit.record("a\0b\n" + "c" * 300 + "\ud800", "sign-in refused", details={"typed": "\0\ud800"})
     assert entry.user == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}" + "c" * 196
     assert store.audit.entries() == [entry]

@@ -75,7 +75,7 @@ def test_a_verdict_and_its_entry_in_the_audit_log_are_one(store: Store) -> None:
         ({"case": "x\ty"}, "case number"),
     ],
 )
-def test_what_is_no_verdict(tmp_path: Path, more: dict[str, Any], complaint: str) -> None:
+def test_unknown_verdicts_are_refused(tmp_path: Path, more: dict[str, Any], complaint: str) -> None:
     with Store.open(tmp_path / "s") as store:
         with pytest.raises(StoreError, match=complaint):
             store.verdicts.record(**{"query": QUERY, "crop": "one", "verdict": "confirmed", "user": "ana"} | more)

@@ -13,7 +13,7 @@ from vestigo.store.runs.records import InputOutcome
 from vestigo_models.errors import StoreError
 
 
-def test_what_is_picked_is_what_a_scan_finds_of_it(tmp_path: Path) -> None:
+def test_picked_rows_equal_scan(tmp_path: Path) -> None:
     rows = [crop(f"{number}.jpg") for number in range(2300)]
     parts = rows[:2100], rows[2100:2101], rows[2101:]
     with Store.open(tmp_path / "s") as store:

@@ -55,7 +55,7 @@ def test_scan_yields_every_row_in_full_batches(store: Store) -> None:
     assert {(row["model"], row["run"]) for row in rows_of(store.crops.scan(["model", "run"]))} == {(MODEL, run.id)}
 
 
-def test_a_row_comes_back_as_it_went_in(store: Store) -> None:
+def test_row_round_trips(store: Store) -> None:
     rows = numbered_crops(3, pid=7, offset_s=1.25)
     add(store, rows)
     for stored, row in zip(store.crops.get([row["crop_id"] for row in rows]), rows, strict=True):
@@ -181,7 +181,7 @@ def first_index(store: Store, *groups: list[str]) -> str:
     return run.id
 
 
-def test_a_replacing_run_changes_everything_at_once(store: Store) -> None:
+def test_replacing_run_is_visible_atomically(store: Store) -> None:
     first_index(store, ["a", "b"], ["c", "d"])
     again = index_again(store, ["a", "b", "c"], "e" * 64, bad=("b",), end=False)
     assert visible(store) == {"a": 0, "b": 0, "c": 0, "d": 0}
@@ -212,7 +212,7 @@ def test_replaced_wholly_and_back_again(store: Store) -> None:
     assert store.check().digest != before
 
 
-def test_a_video_is_replaced_whole_and_its_unfinished_run_stays_closed(store: Store) -> None:
+def test_video_is_replaced_as_a_whole_and_its_unfinished_run_stays_closed(store: Store) -> None:
     old = begin(store)
     store.shards.plan(old.id, video("walk.avi", slices=3))
     for task in store.shards.pending(old.id, limit=2):

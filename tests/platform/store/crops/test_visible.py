@@ -27,7 +27,7 @@ def add(store: Store, names: tuple[str, ...], fingerprint: str, *, shown: bool =
     return run.id
 
 
-def test_it_changes_with_what_readers_see(store_ref: Path) -> None:
+def test_snapshot_changes_with_visible_rows(store_ref: Path) -> None:
     with Store.open(store_ref) as store:
         seen = [store.crops.snapshot()]
         add(store, NAMES, "f" * 64)
@@ -40,7 +40,7 @@ def test_it_changes_with_what_readers_see(store_ref: Path) -> None:
         assert all(len(digest) == 64 for digest in seen)
 
 
-def test_it_is_the_same_while_readers_see_the_same(store_ref: Path) -> None:
+def test_snapshot_is_equal_while_visible_rows_are(store_ref: Path) -> None:
     with Store.open(store_ref) as store:
         add(store, NAMES, "f" * 64)
         before = store.crops.snapshot()
@@ -54,7 +54,7 @@ def test_it_is_the_same_while_readers_see_the_same(store_ref: Path) -> None:
         assert store.crops.snapshot() == before
 
 
-def test_it_does_not_depend_on_where_the_store_lies_or_in_what_order_it_was_made(tmp_path: Path) -> None:
+def test_snapshot_is_independent_of_location_and_order(tmp_path: Path) -> None:
     index(tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
     for name, order in (("two", NAMES), ("three", NAMES[::-1])):

@@ -188,7 +188,7 @@ def stray(store: Store, path: str, age: float = 0.0) -> Path:
     return file
 
 
-def test_vacuum_removes_what_nobody_reads(store: Store) -> None:
+def test_vacuum_removes_unreferenced_files(store: Store) -> None:
     before = store.check()
     run = store.runs.list()[0]
     old = stray(store, f"{run.id}/crops/1-dead.parquet", age=7200)
@@ -208,7 +208,7 @@ def test_vacuum_removes_what_nobody_reads(store: Store) -> None:
     assert (after.problems, after.digest, after.files) == ((), before.digest, before.files)
 
 
-def test_vacuum_leaves_a_running_run_alone(store: Store) -> None:
+def test_vacuum_keeps_files_of_running_run(store: Store) -> None:
     run = begin(store, fingerprint="e" * 64)
     store.shards.plan(run.id, [images("new.jpg")])
     store.runs.take_lease(run.id)
@@ -258,7 +258,7 @@ def test_vacuum_keeps_files_that_are_about_to_be_committed(store: Store, save: C
     ("host", "age", "is_kept"),
     [(None, 0, False), ("elsewhere.example.org", 60, True), ("elsewhere.example.org", 7200, False)],
 )
-def test_vacuum_removes_what_a_dead_process_marked(
+def test_vacuum_removes_files_marked_by_dead_process(
     store: Store, monkeypatch: pytest.MonkeyPatch, host: str | None, age: float, is_kept: bool
 ) -> None:
     store.vacuum(now=True)
@@ -336,7 +336,7 @@ def test_files_of_the_wrong_shape_are_not_written(store: Store) -> None:
     assert store.check().unreferenced == 0
 
 
-def test_driving_to_the_end_twice_changes_nothing(store: Store) -> None:
+def test_run_without_shards_keeps_the_digest(store: Store) -> None:
     before = store.check()
     run = begin(store, fingerprint="e" * 64)
     store.shards.plan(run.id, [])

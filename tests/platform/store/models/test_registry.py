@@ -34,7 +34,7 @@ def promote(store: Store, digest: str) -> None:
     store.models.promote(digest, by="ann", reasons=["better"], expected_before=store.models.serving())
 
 
-def test_where_a_model_comes_from_is_kept_and_scores_are_merged(store: Store) -> None:
+def test_model_origin_is_stored_and_scores_are_merged(store: Store) -> None:
     store.models.record_training(SECOND, FIRST, {"label_set": 3, "config": {"epochs": 2}})
     store.models.record_scores(SECOND, {"market": {"mAP": 50.0}, "gate": {"promoted": False}})
     store.models.record_scores(SECOND, {"gate": {"promoted": True}})
@@ -85,7 +85,7 @@ def test_promotions_are_a_stack(store: Store) -> None:
     assert store.models.promotions() == history
 
 
-def test_what_cannot_be_promoted_is_one_line(store: Store) -> None:
+def test_refused_promotion_is_reported_in_one_line(store: Store) -> None:
     with pytest.raises(StoreError, match="model cccccccccccc is not in the registry"):
         promote(store, "c" * 64)
     promote(store, FIRST)

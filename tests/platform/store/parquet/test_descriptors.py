@@ -80,7 +80,7 @@ def test_features_come_back_from_columns(count: int) -> None:
         ({"regions": None}, "column regions is null in 1 rows"),
     ],
 )
-def test_rows_that_do_not_fit_are_not_written(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
+def test_rows_of_wrong_schema_are_refused(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
     root = DataRoot(str(tmp_path))
     with pytest.raises(StoreError, match=complaint):
         root.write("crops", "run", 1, crop_table([crop("a"), crop("b", **change)]))
@@ -104,7 +104,7 @@ def as_version_1(store: Store) -> None:
     database.close()
 
 
-def test_files_of_version_1_are_read_with_nothing_in_the_new_columns(store: Store) -> None:
+def test_version_1_files_have_empty_new_columns(store: Store) -> None:
     before = store.check()
     [*rows] = store.crops.scan(["crop_id", "image"])
     as_version_1(store)
@@ -122,7 +122,7 @@ def test_files_of_version_1_are_read_with_nothing_in_the_new_columns(store: Stor
     assert after.digest == before.digest
 
 
-def test_version_1_may_lack_only_what_came_later(store: Store) -> None:
+def test_version_1_may_lack_later_columns_only(store: Store) -> None:
     database = Database(locate(store.ref, create=False).database)
     as_version_1(store)
     with database.write() as session:
@@ -131,7 +131,7 @@ def test_version_1_may_lack_only_what_came_later(store: Store) -> None:
     database.close()
 
 
-def test_facts_of_models_are_kept_until_there_are_new_ones(store: Store) -> None:
+def test_model_facts_are_kept_if_registered_without_facts(store: Store) -> None:
     assert [model.facts for model in store.models.list()] == [ModelFacts()]
     store.models.register(MODEL, name="fake", location="here", facts=FACTS)
     store.models.register(MODEL, name="fake", location="there")

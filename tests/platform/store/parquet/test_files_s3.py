@@ -63,7 +63,7 @@ def test_short_outage_of_s3_is_waited_for_and_reported(bucket: str, monkeypatch:
         assert not reported
 
 
-def test_reading_goes_on_behind_what_was_read(tmp_path: Path) -> None:
+def test_reading_resumes_after_an_outage(tmp_path: Path) -> None:
     root = DataRoot(str(tmp_path))
     root.folder._short_outage = lambda error: "data does not answer"
     fails = iter([False, False, True, False, True, False])
@@ -97,7 +97,7 @@ def test_batches_and_tables_make_the_same_rows(tmp_path: Path) -> None:
     assert root.write("candidates", "run", 3, iter(()), crop_schema(DIM)).rows == 0
 
 
-def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_write_leaves_no_file(tmp_path: Path) -> None:
     root = DataRoot(str(tmp_path))
 
     def broken() -> Iterator[object]:

@@ -23,12 +23,12 @@ def source(items: list[int]) -> Generator[int, None, None]:
     readers=st.integers(1, 4),
     held=st.integers(1, 3),
 )
-def test_as_if_read_in_turn(contents: list[list[int]], readers: int, held: int) -> None:
+def test_items_equal_sequential_reading(contents: list[list[int]], readers: int, held: int) -> None:
     items = read_ahead((partial(source, part) for part in contents), readers=readers, buffered=held)
     assert list(items) == list(chain.from_iterable(contents))
 
 
-def test_little_is_read_before_it_is_asked_for() -> None:
+def test_read_ahead_is_bounded() -> None:
     readers, held = 3, 2
     read: list[int] = []
     lock = threading.Lock()
@@ -48,7 +48,7 @@ def test_little_is_read_before_it_is_asked_for() -> None:
     assert requests == 1000
 
 
-def test_what_a_source_raises_comes_where_it_was_due() -> None:
+def test_error_of_source_is_raised_in_order() -> None:
     def broken() -> Generator[int, None, None]:
         yield 3
         raise ValueError("broken")
@@ -59,7 +59,7 @@ def test_what_a_source_raises_comes_where_it_was_due() -> None:
         next(items)
 
 
-def test_who_stops_asking_stops_the_readers() -> None:
+def test_closing_iterator_stops_readers() -> None:
     closed = threading.Event()
 
     def endless() -> Generator[int, None, None]:

@@ -58,7 +58,7 @@ def test_rankings_are_kept_under_a_name(store: Store) -> None:
         store.rankings.save("bad", model=MODEL, rows=table, queries=queries.drop_columns(["own"]), settings={})
 
 
-def test_a_few_rows_of_a_ranking_read_only_what_holds_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selected_rows_of_ranking_read_only_their_row_groups(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"q{number:05}" for number in range(12_500)]
     rows = ranked(*((name, rank, f"{name}-{rank}", rank / 4) for name in names for rank in (1, 2)))
     store.rankings.save("many", model=MODEL, rows=rows, queries=requests(**dict.fromkeys(names, 2)), settings={})

@@ -113,7 +113,7 @@ def test_answers_are_replaced_not_added(drawn: Store) -> None:
     assert drawn.review.task_counts("p")["answered"] == 1
 
 
-def test_a_task_deleted_on_the_server_takes_its_answers_along_and_may_come_back(drawn: Store) -> None:
+def test_annotations_follow_deleted_and_restored_task(drawn: Store) -> None:
     drawn.review.mark_pushed("p", {key: place for place, key in enumerate(KEYS)})
     drawn.annotations.replace("p", {key: [annotation(place, "yes")] for place, key in enumerate(KEYS)})
     assert drawn.review.mark_deleted("p", KEYS[:2]) == 2
@@ -125,7 +125,7 @@ def test_a_task_deleted_on_the_server_takes_its_answers_along_and_may_come_back(
     assert [(task.key, task.remote_id) for task in back] == [(KEYS[0], 77), (KEYS[2], 2)]
 
 
-def test_more_tasks_than_one_query_takes(store: Store) -> None:
+def test_tasks_exceed_query_limit(store: Store) -> None:
     store.review.ensure_project("p", SCHEMA)
     many = [new_task(number) for number in range(1300)]
     keys = [task.key for task in many]
@@ -153,7 +153,7 @@ def test_a_project_keeps_its_schema(drawn: Store) -> None:
     )
 
 
-def test_what_is_not_there_is_named(drawn: Store) -> None:
+def test_missing_records_are_reported(drawn: Store) -> None:
     with pytest.raises(StoreError, match=r"project q is not in the store \(there are: p\)"):
         drawn.review.get_project("q")
     with pytest.raises(StoreError, match=r"model b.* is not registered"):
@@ -164,7 +164,7 @@ def test_what_is_not_there_is_named(drawn: Store) -> None:
         drawn.label_sets.load(3)
 
 
-def test_imported_tasks_come_with_their_answers(store: Store) -> None:
+def test_imported_tasks_have_their_labels(store: Store) -> None:
     store.review.ensure_project("files", MARKET_1501)
     draw = replace(DRAWN, strategy="labels.csv", budget=3, population=0)
     batch = store.annotations.import_tasks("files", draw, TASKS, {KEYS[0]: [annotation(1, "yes")]})

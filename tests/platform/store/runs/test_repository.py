@@ -172,7 +172,7 @@ def test_an_input_is_planned_once_per_fingerprint(store: Store) -> None:
     assert store.check().intact
 
 
-def test_a_plan_sees_what_went_before(store: Store) -> None:
+def test_plan_sees_earlier_shards(store: Store) -> None:
     run = begin(store)
 
     def shards() -> Iterator[ShardPlan]:
@@ -220,7 +220,7 @@ def test_shards_come_in_order_and_an_assembly_after_its_slices(store: Store) -> 
     assert next((task.kind, task.after) for task in store.shards.pending(run.id, limit=9)) == ("assembly", "walk.avi")
 
 
-def test_driver_that_lost_the_lease_commits_nothing(store: Store) -> None:
+def test_driver_without_lease_cannot_commit(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, [images("one.jpg")])
     (task,) = store.shards.pending(run.id, limit=1)
@@ -262,7 +262,7 @@ def test_commit_whose_answer_was_lost_counts_once(
     assert [record.getMessage().count("trying again for 60 s") for record in caplog.records] == [1, 1, 1]
 
 
-def test_what_does_not_agree_is_not_committed(store: Store) -> None:
+def test_inconsistent_commit_is_refused(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, [images("one.jpg", "two.jpg")])
     task = store.shards.pending(run.id, limit=1)[0]
@@ -291,7 +291,7 @@ def test_what_does_not_agree_is_not_committed(store: Store) -> None:
     assert store.check().problems == ()
 
 
-def test_a_poisonous_input_is_found_by_halving(store: Store) -> None:
+def test_deadly_input_is_found_by_bisection(store: Store) -> None:
     run = begin(store)
     names = [f"{number}.jpg" for number in range(6)]
     store.shards.plan(run.id, [images(*names[:5], POISON), images(*names[5:])])
@@ -311,7 +311,7 @@ def test_a_poisonous_input_is_found_by_halving(store: Store) -> None:
     assert store.check().problems == ()
 
 
-def test_an_assembly_that_kills_takes_its_slices_with_it(store: Store) -> None:
+def test_deadly_assembly_quarantines_its_slices(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, [*video("walk.avi", slices=2), images("one.jpg")])
     for task in store.shards.pending(run.id, limit=9):

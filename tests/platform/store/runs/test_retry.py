@@ -38,7 +38,7 @@ def ledger(store: Store, run: str) -> tuple[int, ...]:
     return totals.done, totals.empty, totals.quarantined, totals.pending
 
 
-def test_only_what_was_left_out_is_done_again(store: Store) -> None:
+def test_retry_processes_quarantined_inputs_only(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, archive())
     drive(store, run.id)
@@ -54,7 +54,7 @@ def test_only_what_was_left_out_is_done_again(store: Store) -> None:
     assert store.runs.totals(run.id).crops == 7
 
 
-def test_what_fails_again_is_left_out_again(store: Store) -> None:
+def test_input_that_fails_again_is_quarantined_again(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, archive())
     drive(store, run.id)
@@ -87,7 +87,7 @@ def test_inputs_are_chosen_by_name_and_by_reason(store: Store) -> None:
     assert visible(store) == sorted({*names, "other.jpg"} - {names[2], names[4]})
 
 
-def test_what_cannot_be_tried_again_is_told(store: Store) -> None:
+def test_unretryable_inputs_are_reported(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, archive())
     drive(store, run.id)
@@ -149,7 +149,7 @@ def test_an_assembled_video_is_done_again_as_a_whole(store: Store, replaces: boo
     assert store.check().intact
 
 
-def test_a_video_that_is_gone_keeps_what_it_gave(store: Store) -> None:
+def test_missing_video_is_not_retried(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, [*video("walk.avi", slices=2), images("one.jpg", "broken.jpg")])
     drive(store, run.id, ["walk.avi[1]", "broken.jpg"])
@@ -160,7 +160,7 @@ def test_a_video_that_is_gone_keeps_what_it_gave(store: Store) -> None:
     assert ledger(store, run.id) == (3, 0, 1, 0)
 
 
-def test_a_video_whose_assembly_died_is_done_again(store: Store) -> None:
+def test_video_whose_assembly_died_is_retried(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, video("walk.avi", slices=2))
     for task in store.shards.pending(run.id, limit=9):
@@ -182,7 +182,7 @@ def test_a_video_whose_assembly_died_is_done_again(store: Store) -> None:
     assert len(visible(store)) == store.runs.totals(run.id).crops == 3
 
 
-def test_an_assembly_that_dies_when_done_again_takes_the_old_rows_with_it(store: Store) -> None:
+def test_dying_repeated_assembly_removes_old_rows(store: Store) -> None:
     run = begin(store)
     store.shards.plan(run.id, video("walk.avi", slices=2))
     drive(store, run.id, ["walk.avi[1]"])
@@ -194,7 +194,7 @@ def test_an_assembly_that_dies_when_done_again_takes_the_old_rows_with_it(store:
     assert (visible(store), ledger(store, run.id)) == ([], (0, 0, 2, 0))
 
 
-def test_an_input_that_was_replaced_is_not_tried_again(store: Store) -> None:
+def test_replaced_input_is_not_retried(store: Store) -> None:
     old = begin(store)
     store.shards.plan(old.id, [images("one.jpg", "broken.jpg")])
     drive(store, old.id)

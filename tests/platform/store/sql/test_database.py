@@ -51,7 +51,7 @@ def test_store_on_read_only_medium_is_read(read_only: Path) -> None:
     assert sorted(path.name for path in read_only.iterdir()) == [CATALOGUE, "data"]
 
 
-def test_log_beside_a_read_only_catalogue_is_read(read_only: Path) -> None:
+def test_log_of_read_only_catalogue_is_readable(read_only: Path) -> None:
     other = sqlite3.connect(read_only / CATALOGUE)
     other.execute("UPDATE camera SET clock_offset_s = 7 WHERE name = 'c1'")
     other.commit()

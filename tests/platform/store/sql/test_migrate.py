@@ -121,12 +121,12 @@ def test_first_use_by_several_at_once(store_ref: Path) -> None:
     assert use_at_once(store_ref) == []
 
 
-def test_a_folder_becomes_a_store_for_several_at_once(tmp_path: Path) -> None:
+def test_processes_create_one_store_together(tmp_path: Path) -> None:
     for number in range(25):
         assert use_at_once(tmp_path / str(number)) == []
 
 
-def test_a_new_catalogue_waits_while_somebody_else_writes_it(tmp_path: Path) -> None:
+def test_creation_waits_for_another_writer(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / CATALOGUE, check_same_thread=False, isolation_level=None)
     other.execute("CREATE TABLE begun (id INTEGER)")
     other.execute("BEGIN IMMEDIATE")

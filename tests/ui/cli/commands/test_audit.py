@@ -167,7 +167,7 @@ def test_label_export_is_logged(vestigo: Command, ref: Path, tmp_path: Path) -> 
     }
 
 
-def test_command_shows_nothing_without_audit_entry(
+def test_command_prints_nothing_without_audit_entry(
     vestigo: Command, ref: Path, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Store.open

@@ -22,7 +22,7 @@ def test_show_prints_counts_and_json(write_dataset: Callable[..., Path], capsys:
     assert "male 2, female 0" in printed
 
 
-def test_archive_is_named_as_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_packed_dataset_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = tmp_path / "x.zip"
     archive.write_bytes(b"PK")
     for command in (["datasets", "show"], ["evaluate"]):
