@@ -12,11 +12,9 @@ import pytest
 from tests.support.archives import walkers_video, write_crops
 from vestigo.store.open import Store
 
-LOOP = Path(__file__).parents[1] / "support" / "crash_loop.py"
-
 
 def crash_until_done(store: Path, sources: list[Path]) -> int:
-    command = [sys.executable, str(LOOP), str(store), *map(str, sources)]
+    command = [sys.executable, "-m", "tests.support.crash_loop", str(store), *map(str, sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr[-3000:]
     deaths: int = json.loads(done.stdout)["deaths"]

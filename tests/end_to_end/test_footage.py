@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -13,20 +15,25 @@ import numpy as np
 import pytest
 
 from vestigo.store.open import Store
+from vestigo_ui.cli.main import run
 
 
-def vestigo(*arguments: str | Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "vestigo_ui.cli.main", *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
+def run_json(*arguments: str | Path) -> dict[str, Any]:
+    """Run a command in this process; a new one imports for seconds what this one has imported."""
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        assert run([*map(str, arguments), "--json"]) == 0
+    result: dict[str, Any] = json.loads(output.getvalue())
     return result
 
 
 @pytest.fixture(scope="module")
 def store(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("footage") / "S"
-    result = vestigo("index", real_data / "pedestrians.avi", "--camera", "path", "--store", store)
+    arguments = ["index", real_data / "pedestrians.avi", "--camera", "path", "--store", store, "--json"]
+    command = [sys.executable, "-m", "vestigo_ui.cli.main", *map(str, arguments)]
+    indexed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert indexed.returncode == 0, indexed.stderr
+    result = json.loads(indexed.stdout)
     assert (result["status"], result["quarantined"], result["frame_failures"]) == ("succeeded", 0, 0)
     assert 20 <= result["tracklets"] <= 60
     assert result["crops"] >= 4 * result["tracklets"]
@@ -48,7 +55,7 @@ def test_search_ranks_own_tracklet_first(store: Path, tracklets: dict[str, list[
     full = sorted(crops for crops in tracklets.values() if len(crops) == 8)
     first = []
     for crops in full[:8]:
-        answer = vestigo("search", crops[0], "--store", store, "--top", "5")["results"]
+        answer = run_json("search", crops[0], "--store", store, "--top", "5")["results"]
         assert [hit["rank"] for hit in answer] == [1, 2, 3, 4, 5]
         assert crops[0] not in {hit["crop"] for hit in answer}
         first.append(answer[0]["crop"] in crops)
@@ -56,9 +63,9 @@ def test_search_ranks_own_tracklet_first(store: Path, tracklets: dict[str, list[
 
 
 def test_reindexed_footage_adds_no_rows(store: Path, real_data: Path) -> None:
-    before = vestigo("store", "check", "--store", store)
-    again = vestigo("index", real_data / "pedestrians.avi", "--camera", "path", "--store", store)
+    before = run_json("store", "check", "--store", store)
+    again = run_json("index", real_data / "pedestrians.avi", "--camera", "path", "--store", store)
     assert (again["skipped"], again["crops"]) == (again["inputs"], 0)
-    after = vestigo("store", "check", "--store", store)
+    after = run_json("store", "check", "--store", store)
     assert after["intact"]
     assert (after["digest"], after["crops"]) == (before["digest"], before["crops"])

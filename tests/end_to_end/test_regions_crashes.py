@@ -14,8 +14,6 @@ from vestigo_workers.indexing.run import index
 from vestigo_workers.regions.plan import RegionsRequest
 from vestigo_workers.regions.run import label_run
 
-LOOP = Path(__file__).parents[1] / "support" / "regions_crash_loop.py"
-
 
 def indexed(reference: Path, crops: Path) -> str:
     """Index a folder of crops; the id of the run."""
@@ -41,7 +39,7 @@ def test_regions_recovers_from_every_fault_point(tmp_path: Path, store_reference
     assert (len(expected), undisturbed.totals.quarantined) == (8, 1)
 
     run = indexed(store_reference, crops)
-    command = [sys.executable, str(LOOP), str(store_reference), run, parser, model]
+    command = [sys.executable, "-m", "tests.support.regions_crash_loop", str(store_reference), run, parser, model]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout)["deaths"] > 10

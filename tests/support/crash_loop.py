@@ -3,7 +3,7 @@
 A process of its own, without threads before the fork: each death is a real SIGKILL and costs no new start of Python.
 Prints JSON: how many processes died, and the result of the last.
 
-Usage: python crash_loop.py STORE SOURCE...
+Usage: python -m tests.support.crash_loop STORE SOURCE...
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.support.forkserver import preload_store
 from vestigo.store import faults
 from vestigo.store.open import Store
 from vestigo_models.detection import registry as detectors
@@ -44,6 +45,7 @@ class BrightDetector:
 def main(reference: str, sources: list[str]) -> None:
     detectors.make_detector = lambda name, device="cpu": BrightDetector()  # type: ignore[assignment]
     request = IndexRequest(sources=tuple(sources), **SETTINGS)
+    preload_store()
     deaths = 0
     while True:
         child = os.fork()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 
 STORE_MODULES = (
+    "alembic.command",
+    "alembic.config",
+    "pandas",
+    "pyarrow.pandas_compat",
+    "sqlalchemy.dialects.sqlite",
     "vestigo.store.audit.repository",
     "vestigo.store.audit.verdicts",
     "vestigo.store.crops.visible",
@@ -13,6 +19,7 @@ STORE_MODULES = (
     "vestigo.store.maintenance.check",
     "vestigo.store.maintenance.export",
     "vestigo.store.maintenance.vacuum",
+    "vestigo.store.models.repository",
     "vestigo.store.open",
     "vestigo.store.rankings.repository",
     "vestigo.store.review.annotations",
@@ -20,11 +27,17 @@ STORE_MODULES = (
     "vestigo.store.review.repository",
     "vestigo.store.runs.shards",
 )
-"""`Store` imports its repositories on first use; here they are imported once for all processes."""
+"""`Store` and pyarrow import these on first use; here they are imported once for all processes."""
 
 
 def preloaded_context(*modules: str) -> multiprocessing.context.ForkServerContext:
     """Return a context whose fork server has imported the store, Alembic, pytest and `modules`."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "alembic.command", *STORE_MODULES, *modules])
+    context.set_forkserver_preload(["pytest", *STORE_MODULES, *modules])
     return context
+
+
+def preload_store() -> None:
+    """Import what `Store` imports on first use, before a process forks children that are killed."""
+    for module in STORE_MODULES:
+        importlib.import_module(module)

@@ -2,7 +2,7 @@
 
 Prints JSON: how many processes died.
 
-Usage: python regions_crash_loop.py STORE RUN PARSER MODEL
+Usage: python -m tests.support.regions_crash_loop STORE RUN PARSER MODEL
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 
+from tests.support.forkserver import preload_store
 from vestigo.store import faults
 from vestigo.store.open import Store
 from vestigo_workers.regions import run as regions
@@ -19,6 +20,7 @@ from vestigo_workers.regions.plan import RegionsRequest
 
 def main(reference: str, run: str, parser: str, model: str) -> None:
     request = RegionsRequest(run=run, parser=parser, model=model, executor="inline", shard_size=4)
+    preload_store()
     deaths = 0
     while True:
         child = os.fork()

@@ -11,6 +11,22 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[2] / "test-artefacts" / "screenshots"
 WIDTHS = (1280, 1920)
 HEIGHT = 1080
+QUIET_MS = 150
+IS_SETTLED = """quiet => {
+    if (!window.changes) {
+        window.changedAt = performance.now();
+        window.changes = new MutationObserver(() => { window.changedAt = performance.now(); });
+        const everything = {subtree: true, childList: true, attributes: true, characterData: true};
+        window.changes.observe(document, everything);
+    }
+    const moves = (animation) =>
+        animation.playState === "running" && animation.effect?.getComputedTiming().endTime !== Infinity;
+    return document.querySelector("[data-test-script-state=notRunning]")
+        && !document.querySelector("[data-testid=stSkeleton]")
+        && [...document.images].every((image) => image.complete)
+        && !document.getAnimations().some(moves)
+        && performance.now() - window.changedAt >= quiet;
+}"""
 
 
 def keep(page: Page, name: str, *, scheme: Literal["light", "dark"] = "light") -> None:
@@ -25,8 +41,7 @@ def keep(page: Page, name: str, *, scheme: Literal["light", "dark"] = "light") -
 
 
 def settled(page: Page) -> None:
-    """Wait until the app has run, its pictures are there and nothing moves."""
+    """Wait until the app has run, its images are there, nothing is animated and nothing changes."""
     page.locator("[data-test-script-state=notRunning]").wait_for()
-    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")
-    page.wait_for_function("[...document.images].every((image) => image.complete)")
-    page.wait_for_timeout(400)
+    page.evaluate("window.changedAt = performance.now()")
+    page.wait_for_function(IS_SETTLED, arg=QUIET_MS)

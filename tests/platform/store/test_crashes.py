@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import signal
 from collections.abc import Iterator
 from itertools import count
@@ -33,20 +35,34 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> CheckReport:
 
 
 @pytest.fixture
-def fresh(database_url: str, tmp_path: Path) -> Iterator[Path]:
-    """TOML files of ever new stores, in one database of each kind."""
+def fresh(database_url: str, tmp_path: Path) -> Iterator[Iterator[Path]]:
+    """TOML files of ever new stores on each kind of database: copies of an empty one, whose schema is created once."""
 
-    def refs() -> Iterator[Path]:
+    def reference(url: str, name: str) -> Path:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f'database = "{url}"\ndata = "{name}"\n')
+        return path
+
+    def copies() -> Iterator[Path]:
         for number in count():
-            url = database_url.replace(".sqlite", f"{number}.sqlite")
-            if url.startswith("postgresql"):
-                with psycopg.connect(url, autocommit=True) as connection:
-                    connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-            ref = tmp_path / f"store{number}.toml"
-            ref.write_text(f'database = "{url}"\ndata = "data{number}"\n')
-            yield ref
+            name = f"store{number}"
+            shutil.copytree(tmp_path / "empty", tmp_path / name)
+            if database_url.startswith("sqlite"):
+                database = tmp_path / f"{name}.sqlite"
+                shutil.copy(tmp_path / "catalogue.sqlite", database)
+                yield reference(f"sqlite:///{database}", name)
+                continue
+            server, _, template = database_url.rpartition("/")
+            with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {template}_copy TEMPLATE {template}")
+            yield reference(f"{database_url}_copy", name)
+            with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {template}_copy WITH (FORCE)")
 
-    return refs()
+    with Store.open(reference(database_url, "empty"), create=True):
+        pass
+    with contextlib.closing(copies()) as references:
+        yield references
 
 
 def killed(ref: Path, point: int) -> bool:
