@@ -86,10 +86,10 @@ class Chart:
         return " ".join(f"{self._x(x)},{self._y(y)}" for x, y in points)
 
     def _x(self, value: float) -> str:
-        return f"{LEFT + (RIGHT - LEFT) * _share(value, self.x):.1f}"
+        return f"{np.interp(value, (self.x.low, self.x.high), (LEFT, RIGHT)):.1f}"
 
     def _y(self, value: float) -> str:
-        return f"{BOTTOM - (BOTTOM - TOP) * _share(value, self.y):.1f}"
+        return f"{np.interp(value, (self.y.low, self.y.high), (BOTTOM, TOP)):.1f}"
 
 
 def percent_axis(low: float = 0.0, high: float = 100.0, steps: int = 4) -> Axis:
@@ -175,7 +175,3 @@ def _round_up(value: float) -> float:
         return 0.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= value)
-
-
-def _share(value: float, axis: Axis) -> float:
-    return min(max((value - axis.low) / (axis.high - axis.low), 0.0), 1.0)

@@ -31,28 +31,17 @@ def evaluation_stages() -> Iterator[OpenProgress]:
         yield cache(open_progress)
 
 
-def ranking_result(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the ranking metrics: percent, None if no query was scored."""
-    metrics = evaluation.metrics
-    return {
-        "mAP": metrics.mAP,
-        "mINP": metrics.mINP,
-        "cmc": {str(rank): metrics.cmc[rank] for rank in RANKS},
-        "queries": metrics.queries,
-        "evaluated": metrics.queries - sum(metrics.excluded.values()),
-        "excluded": metrics.excluded,
-        "gallery": len(evaluation.gallery),
-    }
-
-
 def full_result(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the metrics of ranking, attributes and regions in percent, AUCs as fractions.
-
-    Attributes and regions are empty if none was evaluated.
-    """
-    attributes, regions = evaluation.attributes, evaluation.regions
-    result = {
-        **ranking_result(evaluation),
+    """Return the metrics in percent (AUCs as fractions), None without a scored query; empty if not evaluated."""
+    ranking, attributes, regions = evaluation.metrics, evaluation.attributes, evaluation.regions
+    result: dict[str, Any] = {
+        "mAP": ranking.mAP,
+        "mINP": ranking.mINP,
+        "cmc": {str(rank): ranking.cmc[rank] for rank in RANKS},
+        "queries": ranking.queries,
+        "evaluated": ranking.queries - sum(ranking.excluded.values()),
+        "excluded": ranking.excluded,
+        "gallery": len(evaluation.gallery),
         "attributes": {},
         "attributes_mean": None,
         "attributes_balanced": None,

@@ -17,7 +17,7 @@ import typer
 from typer import Option
 
 from vestigo_models.errors import UsageError
-from vestigo_ui.cli.commands.index import read_strips
+from vestigo_ui.cli.commands.index import crops_of_run, read_strips
 from vestigo_ui.cli.commands.search import write_search_page
 from vestigo_ui.cli.evaluation import write_evaluation_page
 from vestigo_ui.cli.output import Output, note, out, program, progress, write_page
@@ -109,7 +109,7 @@ def demo_command(
             query = search_best_crop(store, videos.run.id, folder / "search.html")
             report = write_report(store, folder, videos.run.id, figures, query)
     result = {
-        "report": str(report.resolve()),
+        "report": report.resolve(),
         "crops": videos.totals.crops + stills.totals.crops,
         "tracklets": videos.totals.tracklets,
         "identities": rendered["identities"],
@@ -155,10 +155,8 @@ def search_best_crop(store: Store, run: str, page: Path) -> str | None:
     from vestigo.retrieval.search import search_query
 
     crops: dict[str, list[tuple[float, str]]] = {}
-    for batch in store.crops.scan(["crop_id", "tracklet", "quality", "run"]):
-        for row in batch.to_pylist():
-            if row["run"] == run:
-                crops.setdefault(row["tracklet"], []).append((row["quality"], row["crop_id"]))
+    for row in crops_of_run(store, run, ["crop_id", "tracklet", "quality"]):
+        crops.setdefault(row["tracklet"], []).append((row["quality"], row["crop_id"]))
     if not crops:
         return None
     longest = max(crops, key=lambda tracklet: (len(crops[tracklet]), tracklet))

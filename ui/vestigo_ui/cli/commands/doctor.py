@@ -38,6 +38,15 @@ class ComponentError(Exception):
         self.status = status
 
 
+COMPONENTS: list[tuple[str, Callable[[], str], Status, str]] = []
+"""Name, description, status in the case of an error, and remedy of the components of this machine."""
+
+
+def component(name: str, failed: Status = "missing", remedy: str = "") -> Callable[[Callable[[], str]], None]:
+    """Add a function that describes a component to `COMPONENTS`; arguments as `run_check`."""
+    return lambda describe: COMPONENTS.append((name, describe, failed, remedy))
+
+
 def run_check(name: str, describe: Callable[[], str], failed: Status = "missing", remedy: str = "") -> dict[str, str]:
     """Return a row of the result; `describe` raises an error if the component cannot be used."""
     try:
@@ -81,6 +90,10 @@ def _describe_library(required: Requirement) -> str:
     return version
 
 
+@component(
+    "opencv people detector",
+    remedy="pip uninstall every opencv package, then pip install 'opencv-python-headless<4.13'",
+)
 def _describe_opencv() -> str:
     """Describe the one OpenCV distribution, which must have the people detector of the default detector."""
     names = (distribution.name for distribution in importlib.metadata.distributions())
@@ -94,6 +107,7 @@ def _describe_opencv() -> str:
     return f"{installed[0]} {cv2.__version__}"
 
 
+@component("device", remedy="install torch again; for an NVIDIA driver, a CUDA build")
 def _describe_device() -> str:
     import torch
 
@@ -105,6 +119,7 @@ def _describe_device() -> str:
     return "cpu"
 
 
+@component("processors")
 def _describe_processors() -> str:
     return str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
@@ -114,6 +129,11 @@ def _require_size(size: int, needed: int) -> str:
     if size < needed:
         raise ComponentError(text)
     return text
+
+
+@component("memory", "warn", f"at least {LITTLE_MEMORY // GIB} GiB let several workers run")
+def _describe_memory() -> str:
+    return _require_size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), LITTLE_MEMORY)
 
 
 def _describe_disk(place: Path) -> str:
@@ -127,6 +147,7 @@ def _describe_store(ref: str) -> str:
         return f"{store.describe()}, {len(store.runs.list())} runs"
 
 
+@component("video", remedy="pip install --force-reinstall av (its wheels carry FFmpeg)")
 def _describe_video() -> str:
     """Describe the FFmpeg in PyAV, which must decode H.264."""
     import av
@@ -144,6 +165,7 @@ def _describe_video() -> str:
     return "H.264 decoding and encoding"
 
 
+@component("default model", remedy="install Vestigo again")
 def _describe_model() -> str:
     from vestigo_models.inference.package import ModelPackage
 
@@ -152,6 +174,7 @@ def _describe_model() -> str:
     return f"{package.name} {height}x{width}, {package.digest[:12]}"
 
 
+@component("ray cluster", "warn", "--executor inline works without it")
 def _describe_ray() -> str:
     """Describe the installed Ray; no cluster is started."""
     import ray
@@ -160,51 +183,19 @@ def _describe_ray() -> str:
     return f"{ray.__version__}, would {f'join {address}' if address else 'start on this machine'}"
 
 
+@component("postgresql driver", "warn", "pip install 'psycopg[binary]'; stores in folders need none")
 def _describe_postgres_driver() -> str:
     import psycopg
 
     return f"psycopg {psycopg.__version__} ({psycopg.pq.__impl__})"
 
 
+@component("browser", "warn", "only the project's own tests use one; `make test` provides it")
 def _describe_browser() -> str:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise ComponentError("none on the PATH")
     return Path(browser).name
-
-
-COMPONENTS: tuple[tuple[str, Callable[[], str], Status, str], ...] = (
-    (
-        "opencv people detector",
-        _describe_opencv,
-        "missing",
-        "pip uninstall every opencv package, then pip install 'opencv-python-headless<4.13'",
-    ),
-    ("device", _describe_device, "missing", "install torch again; for an NVIDIA driver, a CUDA build"),
-    (
-        "processors",
-        lambda: str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "missing",
-        "",
-    ),
-    (
-        "memory",
-        lambda: _require_size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), LITTLE_MEMORY),
-        "warn",
-        f"at least {LITTLE_MEMORY // GIB} GiB let several workers run",
-    ),
-    ("video", _describe_video, "missing", "pip install --force-reinstall av (its wheels carry FFmpeg)"),
-    ("default model", _describe_model, "missing", "install Vestigo again"),
-    ("ray cluster", _describe_ray, "warn", "--executor inline works without it"),
-    (
-        "postgresql driver",
-        _describe_postgres_driver,
-        "warn",
-        "pip install 'psycopg[binary]'; stores in folders need none",
-    ),
-    ("browser", _describe_browser, "warn", "only the project's own tests use one; `make test` provides it"),
-)
-"""Name, description, status in the case of an error, and remedy of the components of this machine."""
 
 
 def doctor_command(

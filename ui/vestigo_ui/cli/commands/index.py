@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,7 +103,14 @@ def index_command(
     with opts.open_store(store, create=True) as opened:
         if dry_run:
             with progress("reading") as update:
-                return Output(estimate_index(opened, request, update), _print_estimate)
+                plan = estimate_index(opened, request, update)
+            text = (
+                f"would index {plan['inputs']} inputs in {plan['shards']} shards; {plan['skipped']} are in the store "
+                f"already\n  about {plan['seconds']:.0f} s on {plan['workers']} x {plan['device']} and at most "
+                f"{plan['disk_bytes'] / 1e6:.1f} MB, estimated from {plan['timed']} of {plan['images']} images "
+                f"and {plan['frames']} frames"
+            )
+            return Output(plan, text)
         result = run_with_bars(opened, partial(index, opened, request, reindex_stale=reindex_stale))
         if html is not None:
             from vestigo.reports.page import archive_page
@@ -161,16 +168,10 @@ def _print_reindexed(result: Mapping[str, Any]) -> None:
         out.print(f"all crops are of model {result['model'][:12]}")
 
 
-def _print_estimate(result: Mapping[str, Any]) -> None:
-    out.print(
-        f"would index {result['inputs']} inputs in {result['shards']} shards; "
-        f"{result['skipped']} are in the store already"
-    )
-    out.print(
-        f"  about {result['seconds']:.0f} s on {result['workers']} x {result['device']} and at most "
-        f"{result['disk_bytes'] / 1e6:.1f} MB, estimated from {result['timed']} of {result['images']} images "
-        f"and {result['frames']} frames"
-    )
+def crops_of_run(store: Store, run: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the crops of a run with some columns."""
+    for batch in store.crops.scan([*columns, "run"]):
+        yield from (row for row in batch.to_pylist() if row["run"] == run)
 
 
 def read_strips(store: Store, run: str, limit: int = MAX_STRIPS) -> tuple[list[SheetRow], int]:
@@ -181,17 +182,14 @@ def read_strips(store: Store, run: str, limit: int = MAX_STRIPS) -> tuple[list[S
     from vestigo.reports.page import SheetRow
     from vestigo_models.inference.images import decode_image
 
-    columns = ["crop_id", "tracklet", "camera", "offset_s", "quality", "run"]
+    columns = ["crop_id", "tracklet", "camera", "offset_s", "quality"]
     members: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
     keys: set[tuple[str, str]] = set()
-    for batch in store.crops.scan(columns):
-        for row in batch.to_pylist():
-            if row["run"] != run:
-                continue
-            key = (row["camera"], row["tracklet"])
-            keys.add(key)
-            if key in members or len(members) < limit:
-                members.setdefault(key, []).append((-row["quality"], row["offset_s"] or 0.0, row["crop_id"]))
+    for row in crops_of_run(store, run, columns):
+        key = (row["camera"], row["tracklet"])
+        keys.add(key)
+        if key in members or len(members) < limit:
+            members.setdefault(key, []).append((-row["quality"], row["offset_s"] or 0.0, row["crop_id"]))
     strips = []
     for (camera, tracklet), crops in sorted(members.items(), key=lambda item: (item[0][0], min(c[1] for c in item[1]))):
         best = [crop for _, _, crop in sorted(crops)[:10]]

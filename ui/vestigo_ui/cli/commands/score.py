@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.evaluation import print_ranking, ranking_result
+from vestigo_ui.cli.evaluation import full_result, print_ranking
 from vestigo_ui.cli.output import Output, progress
 
 
@@ -39,11 +39,7 @@ def score_command(
     with progress("ranking", len(query.pids)) as update:
         evaluation = evaluate_features(query, gallery, options, lambda _: update)
     result = {
-        **ranking_result(evaluation),
-        "attributes": {},
-        "attributes_mean": None,
-        "attributes_balanced": None,
-        "regions": {},
+        **full_result(evaluation),
         "filter": None,
         **vars(ranking),
         "distance": distance,
