@@ -103,10 +103,8 @@ def search(
     views = [query] if isinstance(query, (str, Path, np.ndarray)) else list(query)
     crops = tuple(str(view) for view in views if isinstance(view, str) and not Path(view).is_file())
     images = [_read(view) for view in views if not (isinstance(view, str) and view in crops)]
-    names = (cameras,) if isinstance(cameras, str) else cameras
-    scope = Scope(
-        cameras=None if names is None else tuple(names), since=since, until=until, where=where if views else ""
-    )
+    names = (cameras,) if isinstance(cameras, str) else None if cameras is None else tuple(cameras)
+    scope = Scope(cameras=names, since=since, until=until, where=where if views else "")
     if not views and not where:
         raise UsageError("nothing to search for: give images, ids of crops, or where=")
     snapshot = store.crops.snapshot()
@@ -136,13 +134,8 @@ def search(
 class LoadedModel:
     """A model package on a device.
 
-    Args:
-        package: The model.
-        device: Device to compute on.
-
     Attributes:
-        name: Name of the package.
-        digest: SHA-256 of weights and configuration.
+        name, digest: Name of the package, and SHA-256 of its weights and configuration.
         schema: Attributes that the model predicts, None without any.
         extractor: What computes the features.
     """
@@ -199,11 +192,7 @@ class LoadedModel:
 
 
 def load_model(ref: str = "default", *, device: str = "auto") -> LoadedModel:
-    """Load a model: `default`, a folder or `hub:ID`.
-
-    Args:
-        ref: The model.
-        device: cpu, cuda or auto.
+    """Load a model (`default`, a folder or `hub:ID`) on a device (cpu, cuda or auto).
 
     Raises:
         ModelError: If there is no such model.

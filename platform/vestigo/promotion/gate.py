@@ -51,16 +51,11 @@ class Margins:
 
 @dataclass(frozen=True, kw_only=True)
 class GateDecision:
-    """Whether a candidate model passes the gate.
-
-    Attributes:
-        reasons: One sentence each; decisive ones first, remarks last.
-        improved, worsened: Measures that are significantly better, and those that are worse.
-    """
+    """Whether a candidate model passes the gate."""
 
     promoted: bool
-    reasons: tuple[str, ...]
-    improved: tuple[str, ...] = ()
+    reasons: tuple[str, ...]  # one sentence each; decisive ones first, remarks last
+    improved: tuple[str, ...] = ()  # measures that are significantly better
     worsened: tuple[str, ...] = ()
 
 

@@ -22,16 +22,11 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class PairEvaluation:
-    """Two models on the same test images.
+    """Two models on the same test images."""
 
-    Attributes:
-        before, after: Scores of the serving and the candidate model in percent, see `summarize_scores`.
-        differences: By how much the candidate is better, for `vestigo.promotion.gate.decide_promotion`.
-    """
-
-    before: dict[str, Any]
+    before: dict[str, Any]  # scores of the serving model in percent, see `summarize_scores`
     after: dict[str, Any]
-    differences: dict[str, Difference | None]
+    differences: dict[str, Difference | None]  # by how much the candidate is better, for the gate
 
 
 def evaluate_pair(

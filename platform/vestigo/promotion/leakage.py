@@ -15,18 +15,11 @@ LeakKind = Literal["identity", "content", "label"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingImage:
-    """An image that a model learns from.
+    """An image that a model learns from."""
 
-    Attributes:
-        name: Name for messages, such as `crop 3f...` or a path.
-        content: Bytes of its file; the store keeps those of whole images unchanged.
-        source: Folder that `pid` is counted in, "" if unknown.
-        pid: Identity there, None if unknown.
-    """
-
-    name: str
-    content: bytes
-    source: str = ""
+    name: str  # for messages, such as `crop 3f...` or a path
+    content: bytes  # of its file; the store keeps those of whole images unchanged
+    source: str = ""  # folder that `pid` is counted in, "" if unknown
     pid: int | None = None
 
 
@@ -34,14 +27,12 @@ class TrainingImage:
 class Leak:
     """An identity in both training and test.
 
-    Attributes:
-        kind: `identity`: the dataset's own splits share the identity. `content`: the same bytes, whatever their names.
-            `label`: a labelled image of the dataset shows an identity of its test split.
-        pid: Identity of the test image, 0 for a distractor.
+    `identity`: the dataset's own splits share the identity. `content`: the same bytes, whatever their names. `label`: a
+    labelled image of the dataset shows an identity of its test split.
     """
 
     kind: LeakKind
-    pid: int
+    pid: int  # of the test image, 0 for a distractor
     training: str
     test: str
 
@@ -60,35 +51,30 @@ def find_leaks(
     for each image of the test split.
 
     Learnt from are the dataset's training split, the files `base` and the images `labelled`, which are read one at a
-    time. There is at most one leak of each kind for an identity.
-
-    Raises:
-        DatasetError: If an image cannot be read.
+    time. There is at most one leak of each kind for an identity. Raises DatasetError if an image cannot be read.
     """
     tested = _first_by_pid(dataset.query, dataset.gallery)
     learnt = _first_by_pid(dataset.train)
-    leaks = {
-        ("identity", pid): Leak(kind="identity", pid=pid, training=str(learnt[pid]), test=str(tested[pid]))
-        for pid in sorted(learnt.keys() & tested.keys())
-    }
+    leaks: dict[tuple[LeakKind, int], Leak] = {}
+
+    def add(kind: LeakKind, pid: int, training: str | Path, test: Path) -> None:
+        leaks.setdefault((kind, pid), Leak(kind=kind, pid=pid, training=str(training), test=str(test)))
+
+    for pid in sorted(learnt.keys() & tested.keys()):
+        add("identity", pid, learnt[pid], tested[pid])
     contents: dict[bytes, tuple[int, Path]] = {}
     for path, pid in _members(dataset.query, dataset.gallery):
         contents.setdefault(image_digest(path), (pid, path))
     root = dataset.root.resolve()
-
-    def add_same_content(name: str, digest: bytes) -> None:
-        if digest in contents:
-            pid, path = contents[digest]
-            leaks.setdefault(("content", pid), Leak(kind="content", pid=pid, training=name, test=str(path)))
-
     for path in chain(dataset.train.paths, base):
-        add_same_content(str(path), image_digest(path))
+        if (digest := image_digest(path)) in contents:
+            add("content", contents[digest][0], path, contents[digest][1])
     for image in labelled:
-        add_same_content(image.name, hashlib.sha256(image.content).digest())
-        if image.pid in tested and image.source and Path(image.source).resolve() == root:
-            pid = image.pid
-            leak = Leak(kind="label", pid=pid, training=image.name, test=str(tested[pid]))
-            leaks.setdefault(("label", pid), leak)
+        if (digest := hashlib.sha256(image.content).digest()) in contents:
+            add("content", contents[digest][0], image.name, contents[digest][1])
+        is_own = bool(image.source) and Path(image.source).resolve() == root
+        if is_own and image.pid in tested:
+            add("label", image.pid, image.name, tested[image.pid])
     return tuple(leaks.values())
 
 

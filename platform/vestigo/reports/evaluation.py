@@ -35,7 +35,7 @@ def evaluation_page(
         evaluations: Name -> evaluation of the model, and of a second one on the same dataset.
         facts: Name -> value: dataset, model and settings.
         protocol: Name of the protocol.
-        comparison: Advantage of the first model over the second one; the second one is not shown without it.
+        comparison: Advantage of the first model over the second one, which is not shown without it.
         region_examples: Images with their regions.
     """
     models = list(evaluations.items())[: 1 if comparison is None else 2]

@@ -1,6 +1,5 @@
 """Gallery images with label maps of parser, clustering, fusion and network (as in figure 5 of the paper)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from vestigo.datasets.reid import REGIONS as FOLDER
 from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.regions import BELONGINGS, carried_attributes
 from vestigo.reports.page import THUMBNAIL_HEIGHT
-from vestigo.reports.panels import Labels, Layer, labelled_crops
+from vestigo.reports.panels import Layer, labelled_crops
 from vestigo_models.errors import BadInput
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.extractor import Extractor
@@ -38,17 +37,13 @@ class RegionExample:
 
 
 def region_examples(
-    dataset: ReidDataset,
-    extractor: Extractor,
-    parser: Parser,
-    config: FlsConfig | None = None,
-    shown: int = EXAMPLES_SHOWN,
+    dataset: ReidDataset, extractor: Extractor, parser: Parser, shown: int = EXAMPLES_SHOWN
 ) -> list[RegionExample]:
     """Segment `shown` gallery images, one for each identity of `select_identities`.
 
     Clusters and fusion use all gallery images of an identity, as training uses all its training images.
     """
-    config = config or extractor.package.config.fls or FlsConfig(foreground="classifier")
+    config = extractor.package.config.fls or FlsConfig(foreground="classifier")
     finder = RegionFinder(parser, extractor, config, clusters=True)
     has_maps = (dataset.root / FOLDER).is_dir()
     examples = []
@@ -58,7 +53,9 @@ def region_examples(
             continue
         truths = region_maps(dataset.root, [dataset.gallery.paths[row] for row, _ in images]) if has_maps else ()
         maps = [read_labels(path) for path in truths]
-        best = _most_belongings(maps)
+        # The image whose true label map shows most belongings, the first one if none does.
+        areas = [float((labels == REGIONS.names.index(BELONGINGS)).mean()) for labels in maps]
+        best = int(np.argmax(areas)) if areas else 0
         regions = next(finder.find([[image for _, image in images]]))[best]
         if isinstance(regions, BadInput):
             continue
@@ -116,9 +113,3 @@ def _read(dataset: ReidDataset, row: int) -> tuple[int, NamedImage] | None:
         return row, NamedImage(name=path.name, pixels=call(read_image, path))
     except BadInput:
         return None
-
-
-def _most_belongings(maps: Sequence[Labels]) -> int:
-    """Return the image whose true label map shows most belongings; the first one if none does."""
-    areas = [float((labels == REGIONS.names.index(BELONGINGS)).mean()) for labels in maps]
-    return int(np.argmax(areas)) if areas else 0
