@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import note, number_text, out, print_skipped, progress, progress_stages, write_page
+from vestigo_ui.cli.output import note, number_text, out, print_skipped, progress, write_page
 
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
@@ -19,16 +17,8 @@ if TYPE_CHECKING:
     from vestigo.evaluation.metrics.bootstrap import Difference
     from vestigo.reports.region_examples import RegionExample
     from vestigo_models.inference.extractor import Extractor
-    from vestigo_models.progress import OpenProgress
 
 RANKS = (1, 5, 10)
-
-
-@contextmanager
-def evaluation_stages() -> Iterator[OpenProgress]:
-    """Yield a function that shows the progress bar of a stage; a stage that opens again uses the same bar."""
-    with progress_stages() as open_progress:
-        yield cache(open_progress)
 
 
 def full_result(evaluation: Evaluation) -> dict[str, Any]:

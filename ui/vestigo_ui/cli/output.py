@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass
-from functools import wraps
+from functools import cache, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
@@ -170,9 +170,9 @@ def make_table(columns: Iterable[str], rows: Iterable[Iterable[object]], **setti
     return table
 
 
-def number_text(value: float | None, places: int = 1) -> str:
-    """Return a number with `places` decimals, a dash for None."""
-    return "–" if value is None else f"{value:.{places}f}"
+def number_text(value: float | None) -> str:
+    """Return a number with one decimal, a dash for None."""
+    return "–" if value is None else f"{value:.1f}"
 
 
 def print_without_time(count: int) -> None:
@@ -228,9 +228,9 @@ def progress(label: str, total: int | None = None) -> Iterator[ProgressCallback]
 
 @contextmanager
 def progress_stages() -> Iterator[OpenProgress]:
-    """Yield a function that shows a progress bar for a named stage; all bars close at the end."""
+    """Yield a function that shows the progress bar of a stage, the same one for the same name; all close at the end."""
     with ExitStack() as bars:
-        yield lambda name: bars.enter_context(progress(name))
+        yield cache(lambda name: bars.enter_context(progress(name)))
 
 
 def run_with_bars(store: Store, work: Callable[[OpenProgress], Value]) -> Value:

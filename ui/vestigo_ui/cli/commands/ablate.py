@@ -1,11 +1,9 @@
 """`vestigo ablate`: train and compare the configurations of the method on one dataset."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -13,9 +11,6 @@ from vestigo_models.errors import WorkError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, note, out, progress
 from vestigo_ui.cli.parser_options import ParserOption
-
-if TYPE_CHECKING:
-    from vestigo_benchmarks.ablation.processes import CellEvent
 
 
 def ablate_command(
@@ -44,6 +39,7 @@ def ablate_command(
     Example: vestigo ablate people/ --out ablation/ --seeds 3 --epochs 20
     """
     from vestigo.datasets.recognise import load_dataset
+    from vestigo_benchmarks.ablation.processes import CellEvent
     from vestigo_benchmarks.ablation.recipe import CONFIGS, AblationRecipe
     from vestigo_benchmarks.ablation.run import ablate
     from vestigo_models.devices import resolve_device

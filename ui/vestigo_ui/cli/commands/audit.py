@@ -1,23 +1,19 @@
 """`vestigo audit`: show and verify the audit log."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Option, Typer
 
 from vestigo.csv_files import csv_writer
+from vestigo.store.audit.records import AuditEntry
 from vestigo_models.errors import WorkError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command, make_table, out, progress
-
-if TYPE_CHECKING:
-    from vestigo.store.audit.records import AuditEntry
-    from vestigo.store.open import Store
 
 app = Typer(help="The audit log: who requested what and saw what; whether it is intact.", no_args_is_help=True)
 
@@ -44,7 +40,8 @@ def show_command(
     Example: vestigo audit show --store archive --action search --case 12/26
     """
     with opts.open_store(store) as opened:
-        entries = _entries(opened, limit, user=user, action=action, case=case)
+        filters: dict[str, Any] = {"user": user, "action": action, "case": case}
+        entries = _entries(partial(opened.audit.entries, newest=True, **filters), limit)
         shown: Any = [_entry_result(entry) for entry in entries] if table is None else _write_csv(entries, table)
         with progress("entries verified") as update:
             intact = opened.audit.verify(update).intact
@@ -70,11 +67,10 @@ def verify_command(store: opts.StoreOption) -> Output:
     return Output(asdict(report), _print_report, error)
 
 
-def _entries(store: Store, limit: int, **filters: Any) -> Iterator[AuditEntry]:
+def _entries(read: Callable[..., Sequence[AuditEntry]], limit: int) -> Iterator[AuditEntry]:
+    """Yield at most `limit` entries (0: all) that `read` returns in pages."""
     remaining, after = limit, 0
-    while page := store.audit.entries(
-        after=after, limit=min(remaining, PAGE_ROWS) if limit else PAGE_ROWS, newest=True, **filters
-    ):
+    while page := read(after=after, limit=min(remaining, PAGE_ROWS) if limit else PAGE_ROWS):
         yield from page
         remaining, after = remaining - len(page), page[-1].id
         if limit and not remaining:

@@ -9,8 +9,7 @@ from typer import Option
 
 from vestigo_models.errors import ConfigError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.evaluation import evaluation_stages
-from vestigo_ui.cli.output import Output, note, out
+from vestigo_ui.cli.output import Output, note, out, progress_stages
 
 
 def calibrate_command(
@@ -44,7 +43,7 @@ def calibrate_command(
     package = ModelPackage.from_pretrained(folder)
     opts.check_schema(schema, package.name, package.schema)
     dataset = load_dataset_for_model(data, package.schema)
-    with evaluation_stages() as open_progress:
+    with progress_stages() as open_progress:
         fit = calibrate_model(
             package,
             dataset,

@@ -1,7 +1,5 @@
 """`vestigo doctor`: installed and missing components, with remedies."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform
@@ -10,17 +8,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
+from packaging.requirements import Requirement
 from rich.text import Text
 from typer import Exit, Option
 
 from vestigo_models.errors import VestigoError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, make_table, out
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 GIB = 2**30
 LITTLE_DISK = 5 * GIB
@@ -71,8 +67,6 @@ def run_checks(store: str | None) -> Iterator[dict[str, str]]:
 
 def check_libraries(distribution: str = "vestigo") -> Iterator[dict[str, str]]:
     """Check the installed version of every library that the distribution requires."""
-    from packaging.requirements import Requirement
-
     for line in importlib.metadata.requires(distribution) or ():
         required = Requirement(line)
         if required.marker is None or required.marker.evaluate({"extra": ""}):

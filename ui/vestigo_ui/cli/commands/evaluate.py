@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from vestigo_ui.cli import evaluation as results
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, note, number_text, out, print_skipped
+from vestigo_ui.cli.output import Output, note, number_text, out, print_skipped, progress_stages
 from vestigo_ui.cli.parser_options import ParserOption
 
 
@@ -73,7 +73,7 @@ def evaluate_command(
     overlap = results.training_overlap(loaded, extractors[0], model, parser) if training_regions else None
     evaluations = []
     for extractor, model_options in zip(extractors, options, strict=True):
-        with results.evaluation_stages() as open_progress:
+        with progress_stages() as open_progress:
             evaluations.append(evaluate_model(loaded, extractor, model_options, open_progress))
         for text in evaluations[-1].notes:
             note(text)

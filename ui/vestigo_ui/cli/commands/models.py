@@ -12,8 +12,7 @@ from typer import Argument, Option, Typer
 from vestigo.resolve import find_registered, open_model, open_registered, resolve_digest
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.evaluation import evaluation_stages
-from vestigo_ui.cli.output import Output, command, make_table, note, number_text, out
+from vestigo_ui.cli.output import Output, command, make_table, note, number_text, out, progress_stages
 
 if TYPE_CHECKING:
     from vestigo.store.models.records import Model, Promotion
@@ -173,7 +172,7 @@ def _compare_on_data(store: Store, first: str, second: str, data: Path, margin: 
 
     a, b = open_model(store, first), open_model(store, second)
     dataset = load_dataset_for_model(data, a.schema)
-    with evaluation_stages() as open_progress:
+    with progress_stages() as open_progress:
         pair = evaluate_pair(dataset, a, b, device=resolve_device(device), progress=open_progress)
     name = split_name(dataset)
     registered = {model.digest for model in store.models.list()}

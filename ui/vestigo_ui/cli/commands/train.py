@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.evaluation import evaluation_stages, full_result
-from vestigo_ui.cli.output import Output, note, out, program, progress
+from vestigo_ui.cli.evaluation import full_result
+from vestigo_ui.cli.output import Output, note, out, program, progress, progress_stages
 from vestigo_ui.cli.parser_options import LabelMapOption, TrainingParserOption
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def train_command(
     metrics = {}
     if len(dataset.query) and len(dataset.gallery):
         extractor = Extractor(ModelPackage.from_pretrained(model), device=device)
-        with evaluation_stages() as open_progress:
+        with progress_stages() as open_progress:
             metrics = full_result(evaluate_model(dataset, extractor, EvaluationOptions(), open_progress))
     return Output({**asdict(training), "metrics": metrics}, _print)
 
