@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: escaping templates and inlined images."""
+"""Self-contained HTML pages: escaping templates, inlined images, and the pages of tables, archives and searches."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from vestigo.retrieval.search import Hit, SearchResult
+from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_models.inference.images import encode_jpeg, read_image
 
 THUMBNAIL_HEIGHT = 160
@@ -50,6 +52,50 @@ def table_page(table: pd.DataFrame, title: str, facts: Mapping[str, str]) -> str
 def archive_page(rows: Sequence[SheetRow], facts: Mapping[str, str], total: int) -> str:
     """Return the contact sheet of an archive that holds `total` tracklets, of which `rows` are shown."""
     return render("archive.html", facts=facts, rows=rows, total=total)
+
+
+def search_page(
+    result: SearchResult,
+    queries: Sequence[NDArray[np.uint8]],
+    crops: Sequence[NDArray[np.uint8]],
+    facts: Mapping[str, str],
+) -> str:
+    """Return the page of a search; `queries` and `crops` are RGB uint8 images of the views and hits, in order."""
+    cameras: dict[str, list[Hit]] = {}
+    for hit in result.hits:
+        cameras.setdefault(hit.camera, []).append(hit)
+    return render(
+        "search.html",
+        facts=facts,
+        queries=queries,
+        hits=list(zip(result.hits, crops, strict=True)),
+        cameras=cameras,
+        format_time=format_time,
+        describe_attributes=describe_attributes,
+    )
+
+
+def format_time(hit: Hit) -> str:
+    """Return the time of a hit in UTC, else its position in the video, else ""."""
+    if hit.time is not None:
+        return f"{hit.time:%Y-%m-%d %H:%M:%S}"
+    if hit.offset_s is not None:
+        minutes, seconds = divmod(hit.offset_s, 60)
+        return f"{int(minutes)}:{seconds:04.1f} in the video"
+    return ""
+
+
+def describe_attributes(hit: Hit) -> str:
+    """Return the predicted attributes as text, such as `gender female, no hat, upper colour red?`.
+
+    A question mark follows values with a confidence below 70 %. "" for a model without attributes.
+    """
+    phrases = []
+    for name, value in hit.attributes.items():
+        title = name.replace("_", " ")
+        phrase = {"yes": title, "no": f"no {title}"}.get(value, f"{title} {value}")
+        phrases.append(phrase + ("?" if hit.confidences[name] < STRICT else ""))
+    return ", ".join(phrases)
 
 
 _ENVIRONMENT = Environment(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from vestigo.reports.page import table_page
-from vestigo.reports.search import search_page
+from vestigo.reports.page import search_page, table_page
 from vestigo.retrieval.search import Hit, SearchResult
 
 HOSTILE = "<script>alert(1)</script>\"'&"

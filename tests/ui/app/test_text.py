@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vestigo.reports.search import describe_attributes
+from vestigo.reports.page import describe_attributes
 from vestigo.retrieval.search import Hit
 from vestigo_ui.app import text as page_text
 from vestigo_ui.cli.main import run

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
     from vestigo.evaluation.compare import ModelComparison
     from vestigo.evaluation.evaluate import Evaluation
-    from vestigo.evaluation.metrics.bootstrap import Difference
     from vestigo.reports.region_examples import RegionExample
     from vestigo_models.inference.extractor import Extractor
 
@@ -76,13 +75,9 @@ def filter_result(evaluation: Evaluation) -> dict[str, Any] | None:
 
 def comparison_result(comparison: ModelComparison, other: Evaluation) -> dict[str, Any]:
     """Return the advantage of a model over another one in percentage points, and the metrics of the other one."""
-
-    def to_dict(difference: Difference | None) -> dict[str, Any] | None:
-        return None if difference is None else asdict(difference)
-
     return {
-        "mAP": to_dict(comparison.mAP),
-        "attributes": {name: to_dict(difference) for name, difference in comparison.attributes.items()},
+        "mAP": comparison.mAP and asdict(comparison.mAP),
+        "attributes": {name: gain and asdict(gain) for name, gain in comparison.attributes.items()},
         "judged": {**full_result(other), "filter": filter_result(other)},
     }
 

@@ -14,7 +14,7 @@ from vestigo_models.errors import UsageError
 from vestigo_ui.cli.main import run
 from vestigo_ui.web.auth.users import Role, Users
 from vestigo_ui.web.server.run import SCRIPT, Binding
-from vestigo_ui.web.server.streamlit_options import make_options
+from vestigo_ui.web.server.shell import make_options
 
 
 @pytest.fixture

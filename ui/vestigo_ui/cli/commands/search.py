@@ -164,7 +164,7 @@ def write_search_page(
     images: Sequence[UInt8Array] = (),
 ) -> None:
     """Write the page of a search for stored crops and images."""
-    from vestigo.reports.search import search_page
+    from vestigo.reports.page import search_page
     from vestigo.retrieval.gallery import without_time_note
     from vestigo_models.inference.images import decode_image
 

@@ -1,7 +1,5 @@
 """`vestigo ui`: serve the screen and manage its users."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -20,7 +20,7 @@ from vestigo_models.errors import VestigoError
 from vestigo_ui.web.auth.sessions import Kind, Session, Sessions
 from vestigo_ui.web.auth.throttle import Throttle
 from vestigo_ui.web.auth.users import Role, Users
-from vestigo_ui.web.server.streamlit_options import DARK, LIGHT
+from vestigo_ui.web.server.shell import DARK, LIGHT
 
 Action = Literal["sign-in", "sign-in refused", "sign-out"]
 MAX_CHANGES = 10_000

@@ -27,8 +27,7 @@ from vestigo_ui.web.auth.sessions import Sessions
 from vestigo_ui.web.auth.sign_in import OnEvent, SignIn
 from vestigo_ui.web.auth.users import Users
 from vestigo_ui.web.server.headers import app_policy
-from vestigo_ui.web.server.shell import Shell
-from vestigo_ui.web.server.streamlit_options import make_options
+from vestigo_ui.web.server.shell import Shell, make_options
 from vestigo_ui.web.settings import Settings, use_settings
 
 SCRIPT = Path(__file__).parents[2] / "screen.py"

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from vestigo.reports.search import describe_attributes, search_page
+from vestigo.reports.page import describe_attributes, search_page
 from vestigo.retrieval.gallery import without_time_note
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo.store.audit.records import Verdict
