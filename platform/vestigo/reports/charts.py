@@ -46,12 +46,9 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """One curve through `points`, dots at the points with a text, and a dashed line through `reference`.
+    """One curve through `points`, dots at the points with a text, and a dashed line through `reference`."""
 
-    `description` is the alternative text for readers who cannot see the chart.
-    """
-
-    description: str
+    description: str  # for readers who cannot see the chart
     x: Axis
     y: Axis
     points: Sequence[Point]

@@ -20,10 +20,7 @@ _MAX_NEXT = 2000
 
 
 class Guard:
-    """Passes public paths to `public_app` and, for signed-in users, all other paths to `app`.
-
-    `policy` is the content security policy of the app's responses.
-    """
+    """Passes public paths to `public_app`, all others of signed-in users to `app`; its pages have the CSP `policy`."""
 
     def __init__(self, app: ASGIApp, public_app: ASGIApp, sessions: Sessions, policy: str) -> None:
         self._app = app

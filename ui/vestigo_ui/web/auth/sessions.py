@@ -30,17 +30,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """One sign-in.
-
-    `version` is that of the account or of the provider's settings at sign-in; `expires` is in epoch seconds.
-    """
+    """One sign-in."""
 
     id: str
     user: str
     role: Role
     kind: Kind
-    version: str
-    expires: float
+    version: str  # of the account, or of the provider's settings, at sign-in
+    expires: float  # epoch seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +50,7 @@ class SessionCase:
 
 
 class SessionCases:
-    """The cases of all sign-ins by session id: a file, so that reloads and new tabs keep them.
-
-    Every method raises ConfigError if the file cannot be used.
-    """
+    """The cases of all sign-ins, in a file for reloads and new tabs; methods raise ConfigError if it is unusable."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._file: WatchedFile[Mapping[str, SessionCase]] = WatchedFile(path, _parse_cases, {})

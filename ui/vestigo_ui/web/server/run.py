@@ -38,16 +38,13 @@ SHUTDOWN_S = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """Address, port and encryption of the server.
-
-    `proxies` are the trusted addresses or networks, joined by commas, of `X-Forwarded-For` and `X-Forwarded-Proto`.
-    """
+    """Address, port and encryption of the server."""
 
     address: str = "127.0.0.1"
     port: int = 8501
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    proxies: str | None = None
+    proxies: str | None = None  # addresses or networks, joined by commas, whose X-Forwarded headers are trusted
 
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -131,10 +128,7 @@ def make_app(binding: Binding, users: Users, settings: Settings, on_event: OnEve
 def serve(
     store: str, binding: Binding, users: Users, settings: Settings, *, on_event: OnEvent, report: Callable[[str], None]
 ) -> None:
-    """Serve the app for one store until it is interrupted; `report` receives the address of the page.
-
-    Raises as `make_app`, and UsageError if the port is not available.
-    """
+    """Serve the app until it is interrupted; raises as `make_app`, and UsageError if the port is not available."""
     os.environ["VESTIGO_STORE"] = store
     app = make_app(binding, users, settings, on_event)
     logging.basicConfig(format="vestigo: %(message)s", level=logging.WARNING)
