@@ -33,6 +33,8 @@ ORIGIN = "0" * 64
 """Previous digest of the first entry."""
 DETAILS_BYTES = 64 * 1024
 LINE_LENGTH = 200
+DIGESTED = ("id", "at", "user", "action", "snapshot", "case", "authority", "details", "previous")
+"""What the digest of an entry covers."""
 
 
 class AuditContext(TypedDict, total=False):
@@ -82,7 +84,7 @@ def append_entry(
         "user": printable(user),
         "action": action,
         "snapshot": current_snapshot(session) if snapshot is None else snapshot,
-        "case_number": line(context.get("case"), "case number"),
+        "case": line(context.get("case"), "case number"),
         "authority": line(context.get("authority"), "authorisation reference"),
         "details": _json(details),
     }
@@ -101,22 +103,13 @@ def append_entry(
         ) from error
     fault_point("audit.inside")
     head.entries, head.digest = number, row.digest
-    return to_entry(row)
+    return to_record(AuditEntry, row)
 
 
 def digest_of(row: AuditRow | Row[Any]) -> str:
     """Return the SHA-256 of the content of an entry and of the digest before it."""
-    content = {
-        "id": row.id,
-        "at": row.at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "user": row.user,
-        "action": row.action,
-        "snapshot": row.snapshot,
-        "case": row.case_number,
-        "authority": row.authority,
-        "details": row.details,
-        "previous": row.previous,
-    }
+    content = {name: getattr(row, name) for name in DIGESTED}
+    content["at"] = row.at.astimezone(UTC).isoformat(timespec="microseconds")
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -152,8 +145,3 @@ def _json(details: Mapping[str, Any]) -> dict[str, Any]:
         raise StoreError(f"details of an audit entry take {len(text)} bytes, more than {DETAILS_BYTES}: shorten them")
     plain: dict[str, Any] = json.loads(text)
     return plain
-
-
-def to_entry(row: AuditRow) -> AuditEntry:
-    """Return the record of an entry."""
-    return to_record(AuditEntry, row, case=row.case_number)

@@ -8,13 +8,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from vestigo.store.audit.log import (
+    DIGESTED,
     ORIGIN,
     AuditContext,
     append_entry,
     audited_write,
     digest_of,
     require_action,
-    to_entry,
 )
 from vestigo.store.audit.records import AuditAction, AuditEntry, AuditReport
 from vestigo.store.sql.database import Database
@@ -61,11 +61,11 @@ class AuditRepository:
         query = select(AuditRow).order_by(AuditRow.id.desc() if newest else AuditRow.id).limit(limit)
         if after:
             query = query.where(AuditRow.id < after if newest else AuditRow.id > after)
-        for column, value in ((AuditRow.user, user), (AuditRow.action, action), (AuditRow.case_number, case)):
+        for column, value in ((AuditRow.user, user), (AuditRow.action, action), (AuditRow.case, case)):
             if value is not None:
                 query = query.where(column == value)
         try:
-            return [to_entry(row) for row in self.database.scalars(query)]
+            return self.database.records(AuditEntry, query)
         except ValueError as error:
             raise StoreError("an entry of the audit log cannot be read: `vestigo audit verify` names it") from error
 
@@ -111,7 +111,8 @@ def _links(session: Session) -> Iterator[tuple[int, str, str, str | None]]:
 
 
 def _computed(session: Session, ids: Sequence[int]) -> dict[int, str]:
-    query = select(*AuditRow.__table__.columns).where(AuditRow.id.between(ids[0], ids[-1]))
+    columns = [getattr(AuditRow, name) for name in DIGESTED]
+    query = select(*columns).where(AuditRow.id.between(ids[0], ids[-1]))
     try:
         return {row.id: digest_of(row) for row in session.execute(query)}
     except (TypeError, ValueError):

@@ -50,29 +50,25 @@ class VerdictRepository:
             raise StoreError(f"a note is text of at most {NOTE_LENGTH} characters, this one has {len(note)}")
         judged = {"query": query, "crop": crop, "verdict": verdict}
         case = line(context.get("case"), "case number")
-        row = VerdictRow(at=datetime.now(UTC), user=printable(user), case_number=case, note=note, **judged)
+        row = VerdictRow(at=datetime.now(UTC), user=printable(user), case=case, note=note, **judged)
         with audited_write(self.database) as session:
             session.add(row)
             session.flush()
             append_entry(session, user=user, action="verdict", details=judged, **context)
-            return _to_verdict(row)
+            return to_record(Verdict, row)
 
     def current(self, query: str, case: str | None = None) -> dict[str, Verdict]:
         """Return the newest verdict on each crop of a query in a case, or outside any case, without withdrawn ones."""
         case = line(case, "case number")
         newest = (
             select(func.max(VerdictRow.id))
-            .where(VerdictRow.query == query, VerdictRow.case_number.is_not_distinct_from(case))
+            .where(VerdictRow.query == query, VerdictRow.case.is_not_distinct_from(case))
             .group_by(VerdictRow.crop)
         )
         rows = select(VerdictRow).where(VerdictRow.id.in_(newest), VerdictRow.verdict.is_not(None))
-        return {row.crop: _to_verdict(row) for row in self.database.scalars(rows.order_by(VerdictRow.id))}
+        return {row.crop: to_record(Verdict, row) for row in self.database.scalars(rows.order_by(VerdictRow.id))}
 
     def history(self, query: str) -> list[Verdict]:
         """Return every verdict of a query, in all cases and with those withdrawn, oldest first."""
         rows = select(VerdictRow).where(VerdictRow.query == query).order_by(VerdictRow.id)
-        return [_to_verdict(row) for row in self.database.scalars(rows)]
-
-
-def _to_verdict(row: VerdictRow) -> Verdict:
-    return to_record(Verdict, row, case=row.case_number)
+        return self.database.records(Verdict, rows)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from vestigo.store.sql.database import Database, to_record
+from vestigo.store.sql.database import Database
 from vestigo.store.sql.tables import CameraRow
 from vestigo_models.errors import StoreError
 from vestigo_models.names import normal_form, unknown_name
@@ -30,7 +30,7 @@ class CameraRepository:
 
     def list(self) -> Sequence[Camera]:
         """Return the cameras with indexed crops, by name."""
-        return [to_record(Camera, row) for row in self.database.scalars(select(CameraRow).order_by(CameraRow.name))]
+        return self.database.records(Camera, select(CameraRow).order_by(CameraRow.name))
 
     def select(self, texts: Iterable[str]) -> tuple[str, ...]:
         """Return the cameras that the texts of an option name.

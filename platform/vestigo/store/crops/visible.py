@@ -76,13 +76,13 @@ def crop_files(
     file = DataFileRow
     query = (
         visible_files("crops", file.id, file.path, file.rows, file.shard_id, file.cameras)
-        .add_columns(file.first_time, file.last_time, RunRow.id.label("run"), RunRow.model_digest.label("model"))
-        .join(ModelRow, ModelRow.digest == RunRow.model_digest)
+        .add_columns(file.first_time, file.last_time, RunRow.id.label("run"), RunRow.model.label("model"))
+        .join(ModelRow, ModelRow.digest == RunRow.model)
         .where(file.rows > 0)
         .order_by(ModelRow.registered.desc(), ModelRow.digest, file.id)
     )
     if model is not None:
-        query = query.where(RunRow.model_digest == model)
+        query = query.where(RunRow.model == model)
     if ids is not None:
         query = query.where(file.id.in_(list(ids)))
     hidden = _hidden_inputs(session)
@@ -105,7 +105,7 @@ def current_snapshot(session: Session) -> str:
 
     Equal digests mean equal rows. Migration, vacuum and a move of the store do not change it.
     """
-    query = visible_files("crops", DataFileRow.checksum, RunRow.model_digest, DataFileRow.shard_id)
+    query = visible_files("crops", DataFileRow.checksum, RunRow.model, DataFileRow.shard_id)
     rows = session.execute(query.where(DataFileRow.rows > 0))
     hidden = _hidden_inputs(session)
     files = sorted([checksum, model, sorted(hidden.get(shard, ()))] for checksum, model, shard in rows)

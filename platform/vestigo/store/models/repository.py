@@ -92,14 +92,14 @@ class ModelRepository:
 
     def crop_counts(self) -> dict[str, int]:
         """Return the number of visible crops of each model, by digest; without models that have none."""
-        rows = visible_files("crops", RunRow.model_digest, func.sum(DataFileRow.rows)).group_by(RunRow.model_digest)
+        rows = visible_files("crops", RunRow.model, func.sum(DataFileRow.rows)).group_by(RunRow.model)
         # A file that holds rows of other inputs too keeps the rows of replaced inputs.
-        shard = visible_files("crops", DataFileRow.shard_id, RunRow.model_digest).distinct().subquery()
+        shard = visible_files("crops", DataFileRow.shard_id, RunRow.model).distinct().subquery()
         replaced = (
-            select(shard.c.model_digest, func.sum(InputRow.rows))
+            select(shard.c.model, func.sum(InputRow.rows))
             .join(shard, shard.c.shard_id == InputRow.shard_id)
             .where(InputRow.retired)
-            .group_by(shard.c.model_digest)
+            .group_by(shard.c.model)
         )
         with self.database.read() as session:
             counts = {model: int(count) for model, count in session.execute(rows)}
@@ -183,13 +183,12 @@ class ModelRepository:
 
 
 def _add(session: Session, change: Promotion, account: str, context: AuditContext) -> None:
-    common = {"by": change.by, "reasons": list(change.reasons)}
-    row = PromotionRow(kind=change.kind, model_digest=change.model, before_digest=change.before, at=change.at, **common)
+    row = PromotionRow(**vars(change))
     session.add(row)
     session.flush()
     fault_point(f"{change.kind}.inside")
     action: AuditAction = "promote" if change.kind == "promotion" else "rollback"
-    details = {"model": change.model, "before": change.before, **common}
+    details = {"model": change.model, "before": change.before, "by": change.by, "reasons": change.reasons}
     append_entry(session, user=account, action=action, details=details, **context)
 
 
@@ -201,14 +200,11 @@ def _model_row(session: Session, digest: str, *, lock: bool = False) -> ModelRow
 
 
 def _serving(session: Session) -> str | None:
-    return session.scalar(select(PromotionRow.model_digest).order_by(PromotionRow.id.desc()).limit(1))
+    return session.scalar(select(PromotionRow.model).order_by(PromotionRow.id.desc()).limit(1))
 
 
 def _promotions(session: Session) -> list[Promotion]:
-    return [
-        to_record(Promotion, row, model=row.model_digest, before=row.before_digest, reasons=tuple(row.reasons))
-        for row in session.scalars(select(PromotionRow).order_by(PromotionRow.id))
-    ]
+    return [to_record(Promotion, row) for row in session.scalars(select(PromotionRow).order_by(PromotionRow.id))]
 
 
 def _lock_promotions(session: Session) -> None:

@@ -109,7 +109,7 @@ class RankingRepository:
                     for file_id in filter(None, (row.data_file_id, row.queries_file_id)):
                         old = session.get_one(DataFileRow, file_id)
                         old.state, old.retired = "retired", now
-                row.created, row.model_digest, row.queries, row.settings = now, model, files[1].rows, dict(settings)
+                row.created, row.model, row.queries, row.settings = now, model, files[1].rows, dict(settings)
                 row.data_file_id, row.queries_file_id = file_ids
             return files[0].rows
 
@@ -124,7 +124,7 @@ class RankingRepository:
         )
         names = ("rows", "digest", "path", "queries_path")
         return [
-            to_record(SavedRanking, row, model=row.model_digest, **dict(zip(names, files, strict=True)))
+            to_record(SavedRanking, row, **dict(zip(names, files, strict=True)))
             for row, *files in self.database.rows(query)
         ]
 

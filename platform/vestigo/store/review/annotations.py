@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from vestigo.store.audit.log import AuditContext, append_entry, printable
 from vestigo.store.faults import fault_point
 from vestigo.store.review.records import Annotation, LabelTask, NewTask, SamplingDesign
-from vestigo.store.review.repository import add_sample, existing_keys, project_row, task_columns, task_rows, to_task
-from vestigo.store.sql.database import Database, chunks
+from vestigo.store.review.repository import add_sample, existing_keys, project_row, task_columns, task_rows
+from vestigo.store.sql.database import Database, chunks, to_record
 from vestigo.store.sql.tables import LabelAnswerRow, LabelBatchRow, LabelTaskRow
 from vestigo_models.errors import StoreError
 
@@ -52,7 +52,7 @@ class AnnotationRepository:
             statement = statement.where(LabelTaskRow.project == project)
         columns = ["project", "task", "annotator", "annotated", "attribute", "value"]
         rows = [
-            (name, key, row.reviewer, row.answered, attribute, value)
+            (name, key, row.annotator, row.answered, attribute, value)
             for name, key, row in self.database.rows(statement.order_by(LabelAnswerRow.id))
             for attribute, value in row.answers.items()
         ]
@@ -134,8 +134,7 @@ def _annotations(session: Session, project: str, keys: Collection[str]) -> dict[
             .order_by(LabelAnswerRow.remote_id)
         )
         for key, row in session.execute(rows):
-            annotation = Annotation(row.remote_id, row.reviewer, row.answered, row.answers)
-            annotations.setdefault(key, []).append(annotation)
+            annotations.setdefault(key, []).append(to_record(Annotation, row))
     return {key: tuple(of_task) for key, of_task in annotations.items()}
 
 
@@ -152,13 +151,7 @@ def _replace(session: Session, project: str, annotations: Mapping[str, Sequence[
         changed += sum(before.get(number) != after.get(number) for number in before.keys() | after.keys())
         session.execute(delete(LabelAnswerRow).where(LabelAnswerRow.task_id == task.id))
         session.add_all(
-            LabelAnswerRow(
-                task_id=task.id,
-                remote_id=annotation.remote_id,
-                reviewer=annotation.annotator,
-                answered=annotation.answered,
-                answers=dict(annotation.answers),
-            )
+            LabelAnswerRow(task_id=task.id, **vars(annotation) | {"answers": dict(annotation.answers)})
             for annotation in after.values()
         )
     session.flush()
@@ -172,7 +165,7 @@ def _put_task(session: Session, project: str, design: SamplingDesign, task: NewT
     same = (
         select(LabelBatchRow)
         .where(LabelBatchRow.project == project, LabelBatchRow.data_file_id.is_(None))
-        .where(LabelBatchRow.model_digest == design.model, LabelBatchRow.strategy == design.strategy)
+        .where(LabelBatchRow.model == design.model, LabelBatchRow.strategy == design.strategy)
         .where(LabelBatchRow.unit == design.unit)
         .order_by(LabelBatchRow.id.desc())
         .limit(1)
@@ -181,8 +174,8 @@ def _put_task(session: Session, project: str, design: SamplingDesign, task: NewT
     if sample is None:
         sample = session.get_one(LabelBatchRow, add_sample(session, project, design, [], None))
     row = next(task_rows(session, project, [task.key]), None)
-    if row is None or row.batch_id != sample.id:
-        last = session.scalar(select(func.max(LabelTaskRow.position)).where(LabelTaskRow.batch_id == sample.id))
+    if row is None or row.sample != sample.id:
+        last = session.scalar(select(func.max(LabelTaskRow.position)).where(LabelTaskRow.sample == sample.id))
         columns = task_columns(task, sample, 0 if last is None else last + 1, "imported")
         if row is None:
             row = LabelTaskRow(**columns)
@@ -191,4 +184,4 @@ def _put_task(session: Session, project: str, design: SamplingDesign, task: NewT
             for column, value in columns.items():
                 setattr(row, column, value)
     session.flush()
-    return to_task(row, sample.model_digest)
+    return to_record(LabelTask, row, model=sample.model)

@@ -32,15 +32,15 @@ class LabelSetRepository:
             fault_point("labels.before")
             with self.database.write() as session:
                 (file_id,) = add_files(session, [file])
-                facts = {"digest": digest, "labels": file.rows, "tasks": tasks, "projects": list(projects)}
+                facts = {"digest": digest, "labels": file.rows, "tasks": tasks, "projects": projects}
                 row = LabelSetRow(created=datetime.now(UTC), data_file_id=file_id, **facts)
                 session.add(row)
                 session.flush()
-                return _to_label_set(row)
+                return to_record(LabelSet, row)
 
     def list(self) -> Sequence[LabelSet]:
         """Return the versions, oldest first."""
-        return [_to_label_set(row) for row in self.database.scalars(select(LabelSetRow).order_by(LabelSetRow.version))]
+        return self.database.records(LabelSet, select(LabelSetRow).order_by(LabelSetRow.version))
 
     def load(self, version: int) -> tuple[LabelSet, Iterator[pa.RecordBatch]]:
         """Return a version and its rows.
@@ -55,8 +55,4 @@ class LabelSetRepository:
                 known = ", ".join(map(str, versions)) or "none yet"
                 raise StoreError(f"label set {version} is not in the store; its versions are: {known}")
             path = session.get_one(DataFileRow, row.data_file_id).path
-            return _to_label_set(row), self.root.read(path)
-
-
-def _to_label_set(row: LabelSetRow) -> LabelSet:
-    return to_record(LabelSet, row, projects=tuple(row.projects))
+            return to_record(LabelSet, row), self.root.read(path)

@@ -94,10 +94,10 @@ class ReviewRepository:
 
     def samples(self, project: str) -> list[LabelSample]:
         """Return the samples of a project, oldest first."""
-        counts = select(LabelTaskRow.batch_id, func.count()).where(LabelTaskRow.project == project)
+        counts = select(LabelTaskRow.sample, func.count()).where(LabelTaskRow.project == project)
         rows = select(LabelBatchRow).where(LabelBatchRow.project == project).order_by(LabelBatchRow.id)
         with self.database.read() as session:
-            tasks = dict(session.execute(counts.group_by(LabelTaskRow.batch_id)).all())
+            tasks = dict(session.execute(counts.group_by(LabelTaskRow.sample)).all())
             return [_to_sample(row, tasks.get(row.id, 0)) for row in session.scalars(rows)]
 
     def inclusion_probabilities(self, sample: int, keys: Collection[str]) -> dict[str, float]:
@@ -119,23 +119,23 @@ class ReviewRepository:
     ) -> Iterator[list[LabelTask]]:
         """Yield the tasks of a project, in some states or of one sample, by sample and position, `rows` at a time."""
         query = (
-            select(LabelTaskRow, LabelBatchRow.model_digest)
-            .join(LabelBatchRow, LabelBatchRow.id == LabelTaskRow.batch_id)
+            select(LabelTaskRow, LabelBatchRow.model)
+            .join(LabelBatchRow, LabelBatchRow.id == LabelTaskRow.sample)
             .where(LabelTaskRow.project == project)
-            .order_by(LabelTaskRow.batch_id, LabelTaskRow.position)
+            .order_by(LabelTaskRow.sample, LabelTaskRow.position)
             .limit(rows)
         )
         if states is not None:
             query = query.where(LabelTaskRow.state.in_(states))
         if sample is not None:
-            query = query.where(LabelTaskRow.batch_id == sample)
+            query = query.where(LabelTaskRow.sample == sample)
         last_sample = last_position = -1
         while True:
-            after = (LabelTaskRow.batch_id > last_sample) | (
-                (LabelTaskRow.batch_id == last_sample) & (LabelTaskRow.position > last_position)
+            after = (LabelTaskRow.sample > last_sample) | (
+                (LabelTaskRow.sample == last_sample) & (LabelTaskRow.position > last_position)
             )
             with self.database.read() as session:
-                page = [to_task(row, model) for row, model in session.execute(query.where(after))]
+                page = [to_record(LabelTask, row, model=model) for row, model in session.execute(query.where(after))]
             if not page:
                 return
             yield page
@@ -143,7 +143,7 @@ class ReviewRepository:
 
     def task_counts(self, project: str, sample: int | None = None) -> dict[str, int]:
         """Return the number of tasks, or of those of one sample, in each state, and as `answered` with annotations."""
-        chosen = [LabelTaskRow.project == project, *([] if sample is None else [LabelTaskRow.batch_id == sample])]
+        chosen = [LabelTaskRow.project == project, *([] if sample is None else [LabelTaskRow.sample == sample])]
         states = select(LabelTaskRow.state, func.count()).where(*chosen).group_by(LabelTaskRow.state)
         answered = (
             select(func.count(LabelAnswerRow.task_id.distinct()))
@@ -193,8 +193,7 @@ def add_sample(
             f"task {min(known)} of project {project} was sampled before, by another command: repeat the command"
         )
     (file_id,) = [None] if file is None else add_files(session, [file])
-    columns = {name: value for name, value in vars(design).items() if name != "model"} | {"model_digest": design.model}
-    row = LabelBatchRow(project=project, created=datetime.now(UTC), data_file_id=file_id, **columns)
+    row = LabelBatchRow(project=project, created=datetime.now(UTC), data_file_id=file_id, **vars(design))
     session.add(row)
     session.flush()
     fault_point("draw.inside")
@@ -220,14 +219,7 @@ def task_rows(session: Session, project: str, keys: Iterable[str]) -> Iterator[L
 
 def task_columns(task: NewTask, sample: LabelBatchRow, position: int, state: str) -> dict[str, Any]:
     """Return the columns of a new task."""
-    columns = vars(task) | {"crops": list(task.crops), "prediction": list(task.prediction)}
-    return columns | {"project": sample.project, "batch_id": sample.id, "position": position, "state": state}
-
-
-def to_task(row: LabelTaskRow, model: str) -> LabelTask:
-    """Return the record of a task whose prediction is that of `model`."""
-    lists = {"crops": tuple(row.crops), "prediction": tuple(row.prediction)}
-    return to_record(LabelTask, row, sample=row.batch_id, model=model, **lists)
+    return {**vars(task), "project": sample.project, "sample": sample.id, "position": position, "state": state}
 
 
 def _to_project(row: LabelProjectRow) -> LabelProject:
@@ -235,7 +227,7 @@ def _to_project(row: LabelProjectRow) -> LabelProject:
 
 
 def _to_sample(row: LabelBatchRow, tasks: int) -> LabelSample:
-    design = to_record(SamplingDesign, row, model=row.model_digest)
+    design = to_record(SamplingDesign, row)
     return to_record(LabelSample, row, design=design, tasks=tasks, imported=row.data_file_id is None)
 
 

@@ -60,7 +60,7 @@ class RunRepository:
             status="running",
             fingerprint=fingerprint,
             config=config,
-            model_digest=model,
+            model=model,
             command=command,
             replaces=replaces,
             planned=False,
@@ -73,17 +73,17 @@ class RunRepository:
                 raise StoreError(f"model {model} is not registered in the store: register it before the run")
             session.add(row)
             session.flush()
-            return to_run(row)
+            return to_record(Run, row)
 
     def get(self, run_id: str) -> Run:
         """Return a run."""
-        return self.database.fetch(lambda session: to_run(run_row(session, run_id)))
+        return self.database.fetch(lambda session: to_record(Run, run_row(session, run_id)))
 
     def list(self, *, newest_first: bool = False, offset: int = 0, limit: int | None = None) -> Sequence[Run]:
         """Return the runs, or `limit` of them from `offset` on, oldest first by default."""
         order = (RunRow.created.desc(), RunRow.id.desc()) if newest_first else (RunRow.created, RunRow.id)
         query = select(RunRow).order_by(*order).offset(offset).limit(limit)
-        return [to_run(row) for row in self.database.scalars(query)]
+        return self.database.records(Run, query)
 
     def count(self) -> int:
         """Count the runs."""
@@ -98,8 +98,9 @@ class RunRepository:
             InputRow.rows > 0,
             ~InputRow.retired,
         )
-        query = select(RunRow).where(RunRow.model_digest != model, has_rows).order_by(RunRow.created, RunRow.id)
-        return [run for run in map(to_run, self.database.scalars(query)) if run.kind == "index"]
+        query = select(RunRow).where(RunRow.model != model, has_rows).order_by(RunRow.created, RunRow.id)
+        runs = self.database.records(Run, query)
+        return [run for run in runs if run.kind == "index"]
 
     def find_unfinished(self, fingerprint: str) -> Run | None:
         """Return the newest run under `fingerprint` that did not succeed, None if there is none."""
@@ -198,7 +199,7 @@ class RunRepository:
             leases.require_free(row, owner)
             leases.reopen(row)
             row.host, row.pid, row.heartbeat = owner.host, owner.pid, datetime.now(UTC)
-            return to_run(row)
+            return to_record(Run, row)
 
     @repeated
     def heartbeat(self, run_id: str, owner: Owner | None = None) -> None:
@@ -233,10 +234,10 @@ class RunRepository:
                 row = run_row(session, run_id, lock=True)
                 # The answer to the first attempt may be lost, and not the commit.
                 if next(attempts) and (row.host, row.status) == (None, status):
-                    return to_run(row)
+                    return to_record(Run, row)
                 leases.require_owner(row, owner or Owner.current())
                 self._finish(session, row, status, error)
-                return to_run(row)
+                return to_record(Run, row)
 
         run = self.database.repeat(finish_once)
         fault_point("finish.after")
@@ -266,12 +267,12 @@ class RunRepository:
                     row.cancel_requested = True
                 else:
                     row.status, row.finished = "cancelled", datetime.now(UTC)
-            return to_run(row)
+            return to_record(Run, row)
 
     def _latest(self, fingerprint: str, *conditions: ColumnElement[bool]) -> Run | None:
         query = select(RunRow).where(RunRow.fingerprint == fingerprint, *conditions)
-        rows = self.database.scalars(query.order_by(RunRow.created.desc(), RunRow.id.desc()).limit(1))
-        return to_run(rows[0]) if rows else None
+        newest = query.order_by(RunRow.created.desc(), RunRow.id.desc()).limit(1)
+        return next(iter(self.database.records(Run, newest)), None)
 
 
 def run_totals(session: Session, run_id: str) -> RunTotals:
@@ -284,11 +285,6 @@ def run_totals(session: Session, run_id: str) -> RunTotals:
     frames = session.scalar(select(func.count()).where(FrameFailureRow.run_id == run_id))
     counts = states | rows | {"inputs": sum(states.values()), "frame_failures": frames or 0}
     return RunTotals(**{field.name: counts.get(field.name, 0) for field in fields(RunTotals)})
-
-
-def to_run(row: RunRow) -> Run:
-    """Return the record of a run."""
-    return to_record(Run, row, model=row.model_digest)
 
 
 def _differences(there: Any, here: Any, name: str = "") -> list[str]:

@@ -93,8 +93,7 @@ def add_files(
     shard_id: int | None = None,
 ) -> list[int]:
     """Register written files and return their ids; `run_id` and `shard_id` are None for files of no run."""
-    common = {"run_id": run_id, "shard_id": shard_id, "state": state}
-    rows = [DataFileRow(**vars(file) | {"cameras": list(file.cameras)} | common) for file in files]
+    rows = [DataFileRow(run_id=run_id, shard_id=shard_id, state=state, **vars(file)) for file in files]
     session.add_all(rows)
     session.flush()
     return [row.id for row in rows]

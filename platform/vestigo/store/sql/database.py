@@ -83,6 +83,10 @@ class Database:
         """Return the values of a query of one column or table."""
         return self.fetch(lambda session: session.scalars(query).all())
 
+    def records(self, record: type[R], query: Select[Any]) -> list[R]:
+        """Return the rows of a query of one table as dataclasses; see `to_record`."""
+        return [to_record(record, row) for row in self.scalars(query)]
+
     def rows(self, query: Select[*Ts]) -> Sequence[Row[*Ts]]:
         """Return the rows of a query."""
         return self.fetch(lambda session: session.execute(query).all())

@@ -43,17 +43,24 @@ class Instant(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Return the time in UTC; refuse times without a zone."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
+        if value is not None and value.tzinfo is None:
             raise ValueError(f"{value} has no time zone")
-        return value.astimezone(UTC)
+        return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Return the time in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
+
+
+class JsonTuple(TypeDecorator[tuple[Any, ...]]):
+    """A tuple that is stored as a JSON list."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_result_value(self, value: list[Any] | None, _dialect: Dialect) -> tuple[Any, ...] | None:
+        """Return the tuple."""
+        return None if value is None else tuple(value)
 
 
 class Base(DeclarativeBase):
@@ -70,7 +77,8 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012
         datetime: Instant(),
         dict[str, Any]: JSON(),
-        list[str]: JSON(),
+        tuple[str, ...]: JsonTuple(),
+        tuple[float, ...]: JsonTuple(),
         float: Double(),
     }
 
@@ -97,11 +105,11 @@ class PromotionRow(Base):
 
     id: Mapped[Id]
     kind: Mapped[Choice]
-    model_digest: Mapped[str | None] = mapped_column(ForeignKey("model.digest"))
-    before_digest: Mapped[str | None] = mapped_column(ForeignKey("model.digest"))
+    model: Mapped[str | None] = mapped_column("model_digest", ForeignKey("model.digest"))
+    before: Mapped[str | None] = mapped_column("before_digest", ForeignKey("model.digest"))
     at: Mapped[datetime]
     by: Mapped[str]
-    reasons: Mapped[list[str]]
+    reasons: Mapped[tuple[str, ...]]
 
 
 class RunRow(Base):
@@ -113,7 +121,7 @@ class RunRow(Base):
     status: Mapped[Choice]
     fingerprint: Mapped[str] = mapped_column(String(64), index=True)
     config: Mapped[dict[str, Any]]
-    model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
+    model: Mapped[str] = mapped_column("model_digest", ForeignKey("model.digest"))
     command: Mapped[str]
     replaces: Mapped[bool]
     planned: Mapped[bool]
@@ -206,7 +214,7 @@ class DataFileRow(Base):
     bytes: Mapped[BigInt]
     checksum: Mapped[Digest]
     schema_version: Mapped[int]
-    cameras: Mapped[list[str]]
+    cameras: Mapped[tuple[str, ...]]
     first_time: Mapped[datetime | None]
     last_time: Mapped[datetime | None]
     state: Mapped[Choice]
@@ -225,7 +233,7 @@ class RankingRow(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     created: Mapped[datetime]
-    model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
+    model: Mapped[str] = mapped_column("model_digest", ForeignKey("model.digest"))
     queries: Mapped[BigInt]
     settings: Mapped[dict[str, Any]]
     data_file_id: Mapped[int] = mapped_column(ForeignKey("data_file.id"))
@@ -248,7 +256,7 @@ class LabelBatchRow(Base):
     id: Mapped[Id]
     project: Mapped[str] = mapped_column(ForeignKey("label_project.name"), index=True)
     created: Mapped[datetime]
-    model_digest: Mapped[str] = mapped_column(ForeignKey("model.digest"))
+    model: Mapped[str] = mapped_column("model_digest", ForeignKey("model.digest"))
     strategy: Mapped[str]
     unit: Mapped[Choice]
     budget: Mapped[BigInt]
@@ -272,15 +280,15 @@ class LabelTaskRow(Base):
     id: Mapped[Id]
     project: Mapped[str] = mapped_column(ForeignKey("label_project.name"))
     key: Mapped[str] = mapped_column(String(40))
-    batch_id: Mapped[int] = mapped_column(ForeignKey("label_batch.id"))
+    sample: Mapped[int] = mapped_column("batch_id", ForeignKey("label_batch.id"))
     position: Mapped[BigInt]
     source: Mapped[str]
     tracklet: Mapped[str]
     camera: Mapped[str]
     time: Mapped[datetime | None]
     pid: Mapped[int | None]
-    crops: Mapped[list[str]]
-    prediction: Mapped[list[Any]] = mapped_column(JSON)
+    crops: Mapped[tuple[str, ...]]
+    prediction: Mapped[tuple[float, ...]]
     state: Mapped[Choice]
     remote_id: Mapped[BigInt | None]
 
@@ -293,7 +301,7 @@ class LabelAnswerRow(Base):
     id: Mapped[Id]
     task_id: Mapped[int] = mapped_column(ForeignKey("label_task.id"))
     remote_id: Mapped[BigInt]
-    reviewer: Mapped[str]
+    annotator: Mapped[str] = mapped_column("reviewer")
     answered: Mapped[datetime]
     answers: Mapped[dict[str, Any]]
 
@@ -306,7 +314,7 @@ class LabelSetRow(Base):
     digest: Mapped[Digest]
     labels: Mapped[BigInt]
     tasks: Mapped[BigInt]
-    projects: Mapped[list[str]]
+    projects: Mapped[tuple[str, ...]]
     data_file_id: Mapped[int] = mapped_column(ForeignKey("data_file.id"))
 
 
@@ -318,7 +326,7 @@ class AuditRow(Base):
     user: Mapped[str] = mapped_column(index=True)
     action: Mapped[str] = mapped_column(String(32))
     snapshot: Mapped[Digest]
-    case_number: Mapped[str | None] = mapped_column(index=True)
+    case: Mapped[str | None] = mapped_column("case_number", index=True)
     authority: Mapped[str | None]
     details: Mapped[dict[str, Any]]
     previous: Mapped[Digest]
@@ -341,7 +349,7 @@ class VerdictRow(Base):
     id: Mapped[Id]
     at: Mapped[datetime]
     user: Mapped[str]
-    case_number: Mapped[str | None]
+    case: Mapped[str | None] = mapped_column("case_number")
     query: Mapped[Digest]
     crop: Mapped[str]
     verdict: Mapped[Choice | None]
