@@ -20,11 +20,10 @@ from vestigo_models.errors import StoreError, StoreUnavailable, first_line
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
 if TYPE_CHECKING:
-    from vestigo.store.audit.repository import AuditRepository
+    from vestigo.store.audit.log import AuditRepository
     from vestigo.store.audit.verdicts import VerdictRepository
     from vestigo.store.crops.cameras import CameraRepository
-    from vestigo.store.crops.regions import RegionRepository
-    from vestigo.store.crops.repository import CropRepository
+    from vestigo.store.crops.repository import CropRepository, RegionRepository
     from vestigo.store.crops.visible import CropSelection
     from vestigo.store.maintenance.check import CheckReport
     from vestigo.store.maintenance.export import ExportReport
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from vestigo.store.parquet.files import DataRoot
     from vestigo.store.rankings.repository import RankingRepository
     from vestigo.store.review.annotations import AnnotationRepository
-    from vestigo.store.review.label_sets import LabelSetRepository
-    from vestigo.store.review.repository import ReviewRepository
+    from vestigo.store.review.repository import LabelSetRepository, ReviewRepository
     from vestigo.store.runs.shards import ShardRepository
 
 
@@ -59,14 +57,14 @@ class Store:
 
     shards: ShardRepository = _repository("runs.shards", "ShardRepository", with_files=True)
     crops: CropRepository = _repository("crops.repository", "CropRepository", with_files=True)
-    regions: RegionRepository = _repository("crops.regions", "RegionRepository", with_files=True)
+    regions: RegionRepository = _repository("crops.repository", "RegionRepository", with_files=True)
     cameras: CameraRepository = _repository("crops.cameras", "CameraRepository")
     models: ModelRepository = _repository("models.repository", "ModelRepository")
     rankings: RankingRepository = _repository("rankings.repository", "RankingRepository", with_files=True)
     review: ReviewRepository = _repository("review.repository", "ReviewRepository", with_files=True)
     annotations: AnnotationRepository = _repository("review.annotations", "AnnotationRepository")
-    label_sets: LabelSetRepository = _repository("review.label_sets", "LabelSetRepository", with_files=True)
-    audit: AuditRepository = _repository("audit.repository", "AuditRepository")
+    label_sets: LabelSetRepository = _repository("review.repository", "LabelSetRepository", with_files=True)
+    audit: AuditRepository = _repository("audit.log", "AuditRepository")
     verdicts: VerdictRepository = _repository("audit.verdicts", "VerdictRepository")
 
     def __init__(self, location: Location, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Crops in the store: scanned, selected, or read by id."""
+"""Crops and label maps in the store: scanned, selected, or read by id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import pyarrow as pa
 
 from vestigo.store.crops.cameras import known_cameras, match_cameras
-from vestigo.store.crops.reader import CropReader
+from vestigo.store.crops.reader import CropReader, rows_with_ids
 from vestigo.store.crops.visible import (
     ALL_CROPS,
     CropFilter,
@@ -19,10 +19,12 @@ from vestigo.store.crops.visible import (
     crop_files,
     current_snapshot,
 )
-from vestigo.store.parquet.files import GROUP_ROWS, DataRoot
-from vestigo.store.parquet.schemas import CROP_COLUMNS, completed
-from vestigo.store.runs.rows import run_row
+from vestigo.store.parquet.files import GROUP_ROWS, DataRoot, rechunk
+from vestigo.store.parquet.schemas import CROP_COLUMNS, REGIONS, completed
+from vestigo.store.runs.rows import run_row, visible_files
 from vestigo.store.sql.database import Database
+from vestigo.store.sql.tables import DataFileRow, RunRow
+from vestigo_models.errors import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,3 +121,49 @@ class CropRepository:
                 crop_filter = replace(crop_filter, cameras=match_cameras(names, known_cameras(session)))
             visible = crop_files(session, model, crop_filter, files)
             return CropReader(self.root, visible, clock_offsets(session), crop_filter)
+
+
+@dataclass(frozen=True)
+class RegionRepository:
+    """The visible label maps of a store.
+
+    Label maps under one fingerprint (parser, model, settings and crops) are read together, those of different
+    fingerprints never. `run` names the run with the fingerprint, by default the newest run that left label maps.
+    Methods raise `StoreError` for an unknown run or column, and if the store holds no label maps.
+    """
+
+    database: Database
+    root: DataRoot
+
+    def scan(
+        self, columns: Sequence[str] | None = None, *, run: str | None = None, batch_rows: int = GROUP_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield label maps, `batch_rows` at a time; columns of `vestigo.store.parquet.schemas.REGIONS`, or all."""
+        columns = list(REGIONS.names if columns is None else columns)
+        if unknown := [name for name in columns if name not in REGIONS.names]:
+            raise StoreError(f"label maps have no column {unknown[0]}; the columns are {', '.join(REGIONS.names)}")
+        batches = (batch for path in self._paths(run) for batch in self.root.read(path, columns))
+        yield from rechunk(batches, batch_rows)
+
+    def get(self, ids: Sequence[str], *, run: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return label maps by crop id, with the columns of `REGIONS`; without crops that have none."""
+        rows: dict[str, dict[str, Any]] = {}
+        for path in self._paths(run):
+            missing = set(ids) - rows.keys()
+            if not missing:
+                break
+            for batch in rows_with_ids(self.root, path, pa.array(sorted(missing), pa.string()), REGIONS.names):
+                rows.update((row["crop_id"], row) for row in batch.to_pylist())
+        return {crop_id: rows[crop_id] for crop_id in ids if crop_id in rows}
+
+    def _paths(self, run_id: str | None) -> list[str]:
+        order = RunRow.created.desc(), RunRow.id.desc(), DataFileRow.id.desc()
+        with self.database.read() as session:
+            if run_id is not None:
+                fingerprint = run_row(session, run_id).fingerprint
+            else:
+                fingerprint = session.scalar(visible_files("regions", RunRow.fingerprint).order_by(*order).limit(1))
+            if fingerprint is None:
+                raise StoreError("the store holds no label maps: `vestigo regions RUN --store` makes those of a run")
+            paths = visible_files("regions", DataFileRow.path).where(RunRow.fingerprint == fingerprint)
+            return list(session.scalars(paths.order_by(*order)))

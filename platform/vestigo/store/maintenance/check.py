@@ -1,16 +1,21 @@
 """Check of a store: every file, row and count against the catalogue."""
 
+from __future__ import annotations
+
 import hashlib
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from io import BufferedReader
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from sqlalchemy import func, or_, select
+import pyarrow.compute as pc
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from vestigo.store.crops.digest import CropDigest
 from vestigo.store.crops.reader import CropReader
 from vestigo.store.crops.visible import VisibleFile, crop_files
 from vestigo.store.maintenance.vacuum import is_store_file
@@ -35,6 +40,10 @@ ALLOWED = {
 """Possible states of the inputs of a shard, by the state of the shard."""
 
 
+# The source is a path, which depends on the place of the archive.
+DIGESTED = tuple(name for name in CROP_COLUMNS if name != "source")
+
+
 @dataclass(frozen=True)
 class CheckReport:
     """Result of `check`; `digest` is the SHA-256 of the visible crops, `unreferenced` files are left to `vacuum`."""
@@ -56,8 +65,9 @@ def check(database: Database, root: DataRoot, progress: ProgressCallback) -> Che
     """
     listed = [info.path for info in root.folder.walk() if is_store_file(info.path)]
     with database.read() as session:
-        ledger = _unbalanced_runs, _contradictory_states, _different_row_counts, _files_of_unfinished_shards
-        problems = [problem for check_ledger in ledger for problem in check_ledger(session)]
+        problems = list(_unbalanced_runs(session))
+        for query, message in _contradictions():
+            problems += [message.format(*row) for row in session.execute(query)]
         runs = len(session.scalars(select(RunRow.id)).all())
         files = session.scalars(select(DataFileRow).where(DataFileRow.retired.is_(None)).order_by(DataFileRow.id)).all()
         visible = {file.path: file for file in crop_files(session)}
@@ -134,50 +144,101 @@ def _unbalanced_runs(session: Session) -> Iterator[str]:
             yield f"run {run.id} succeeded with {totals.pending} inputs pending"
 
 
-def _contradictory_states(session: Session) -> Iterator[str]:
-    pairs = select(ShardRow.id, ShardRow.state, InputRow.state).join(InputRow, InputRow.shard_id == ShardRow.id)
+def _contradictions() -> Iterator[tuple[Select[*tuple[Any, ...]], str]]:
+    """Yield queries of contradictions between shards, inputs and files, with the message for each row."""
     wrong = [(ShardRow.state == shard) & InputRow.state.not_in(states) for shard, states in ALLOWED.items()]
+    pairs = select(ShardRow.id, ShardRow.state, InputRow.state).join(InputRow, InputRow.shard_id == ShardRow.id)
     contradictory = or_(*wrong, ShardRow.state.not_in(ALLOWED))
-    for shard, state, input_state in session.execute(pairs.where(contradictory).distinct()):
-        yield f"shard {shard} is {state} and has an input that is {input_state}"
-    contradictory_input = (
+    yield pairs.where(contradictory).distinct(), "shard {} is {} and has an input that is {}"
+
+    contradictory = (
         ((InputRow.state == "done") & (InputRow.rows <= 0))
         | ((InputRow.state != "done") & (InputRow.rows != 0))
         | ((InputRow.state == "quarantined") & InputRow.reason.is_(None))
     )
-    for shard, name, state, rows in session.execute(
-        select(InputRow.shard_id, InputRow.name, InputRow.state, InputRow.rows).where(contradictory_input)
-    ):
-        yield f"input {name} of shard {shard} is {state} with {rows} rows, or without a reason"
+    inputs = select(InputRow.name, InputRow.shard_id, InputRow.state, InputRow.rows).where(contradictory)
+    yield inputs, "input {} of shard {} is {} with {} rows, or without a reason"
 
-
-def _different_row_counts(session: Session) -> Iterator[str]:
     counted = select(InputRow.shard_id, func.sum(InputRow.rows).label("rows")).group_by(InputRow.shard_id).subquery()
     for kind, output in OUTPUT.items():
-        written = (
-            select(DataFileRow.shard_id, func.sum(DataFileRow.rows).label("rows"))
-            .where(DataFileRow.kind == output)
-            .group_by(DataFileRow.shard_id)
-            .subquery()
-        )
-        query = (
-            select(ShardRow.id, counted.c.rows, func.coalesce(written.c.rows, 0))
+        files = select(DataFileRow.shard_id, func.sum(DataFileRow.rows).label("rows")).where(DataFileRow.kind == output)
+        written = files.group_by(DataFileRow.shard_id).subquery()
+        rows = func.coalesce(written.c.rows, 0)
+        counts = (
+            select(ShardRow.id, counted.c.rows, rows)
             .join(counted, counted.c.shard_id == ShardRow.id)
             .outerjoin(written, written.c.shard_id == ShardRow.id)
-            .where(ShardRow.kind == kind, ShardRow.state == "done")
-            .where(counted.c.rows != func.coalesce(written.c.rows, 0))
+            .where(ShardRow.kind == kind, ShardRow.state == "done", counted.c.rows != rows)
         )
-        for shard, inputs, files in session.execute(query):
-            yield f"shard {shard} has {inputs} rows of its inputs and {files} in its files of {output}"
+        yield counts, f"shard {{}} has {{}} rows of its inputs and {{}} in its files of {output}"
 
-
-def _files_of_unfinished_shards(session: Session) -> Iterator[str]:
     # The old files of a video that is processed again stay visible until it is assembled.
     repeated = (ShardRow.kind == "assembly") & (ShardRow.state == "pending")
-    query = (
-        select(DataFileRow.path, ShardRow.state)
-        .join(ShardRow, ShardRow.id == DataFileRow.shard_id)
-        .where(DataFileRow.retired.is_(None), ShardRow.state != "done", ~repeated)
-    )
-    for path, state in session.execute(query):
-        yield f"file {path} belongs to a shard that is {state}"
+    paths = select(DataFileRow.path, ShardRow.state).join(ShardRow, ShardRow.id == DataFileRow.shard_id)
+    unfinished = paths.where(DataFileRow.retired.is_(None), ShardRow.state != "done", ~repeated)
+    yield unfinished, "file {} belongs to a shard that is {}"
+
+
+class CropDigest:
+    """Collects rows in any order, in a temporary file, so that memory does not grow with the store."""
+
+    def __init__(self) -> None:
+        # A private database on disk that SQLite deletes when it is closed.
+        self._spill = sqlite3.connect("")
+        self._spill.execute("CREATE TABLE crop (id TEXT, model TEXT, digest BLOB)")
+
+    def add(self, batch: pa.RecordBatch, model: str) -> None:
+        """Add rows that have all columns of a crop."""
+        ids = batch.column("crop_id").to_pylist()
+        rows = ((id_, model, digest) for id_, digest in zip(ids, row_digests(batch), strict=True))
+        self._spill.executemany("INSERT INTO crop VALUES (?, ?, ?)", rows)
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return int(self._spill.execute("SELECT count(*) FROM crop").fetchone()[0])
+
+    def duplicates(self, limit: int) -> list[tuple[str, str]]:
+        """Return crop id and model of at most `limit` rows that were added more than once."""
+        query = "SELECT id, model FROM crop GROUP BY id, model HAVING count(*) > 1 ORDER BY id LIMIT ?"
+        return list(self._spill.execute(query, (limit,)))
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 over the digests of the rows in order of crop id."""
+        total = hashlib.sha256()
+        for (digest,) in self._spill.execute("SELECT digest FROM crop ORDER BY id, digest"):
+            total.update(digest)
+        return total.hexdigest()
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._spill.close()
+
+
+def row_digests(batch: pa.RecordBatch) -> Iterator[bytes]:
+    """Yield the SHA-256 of every row over its columns, each as presence, length if it varies, and bytes."""
+    columns = [_encoded(batch.column(name)) for name in DIGESTED]
+    return (hashlib.sha256(b"".join(row)).digest() for row in zip(*columns, strict=True))
+
+
+def _encoded(column: pa.Array) -> list[bytes]:
+    if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+        numbers = column.flatten().to_numpy(zero_copy_only=False).astype("<f4", copy=False)
+        ends = np.cumsum(pc.list_value_length(column).to_numpy(zero_copy_only=False))[:-1]
+        return _prefixed([part.tobytes() for part in np.split(numbers, ends)])
+    if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+        return _prefixed(column.cast(pa.binary()).to_pylist())
+    present = column.is_valid().to_numpy(zero_copy_only=False).astype(np.uint8)
+    numbers = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+    values: Any = numbers.fill_null(0).to_numpy(zero_copy_only=False)
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    return _rows(np.hstack([present[:, None], little.view(np.uint8).reshape(len(column), -1)]))
+
+
+def _prefixed(values: list[bytes]) -> list[bytes]:
+    return [len(value).to_bytes(8, "little") + value for value in values]
+
+
+def _rows(table: Any) -> list[bytes]:
+    raw = np.ascontiguousarray(table).tobytes()
+    width = len(raw) // max(1, len(table))
+    return [raw[start : start + width] for start in range(0, len(raw), width)] if width else [b""] * len(table)

@@ -1,4 +1,4 @@
-"""Review in the store: projects, samples of tasks, and their state on the labelling server."""
+"""Review in the store: projects, samples of tasks, their state on the labelling server, and versions of the labels."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,19 @@ from sqlalchemy.orm import Session
 
 from vestigo.store.faults import fault_point
 from vestigo.store.parquet.files import DataRoot, WrittenFile
-from vestigo.store.parquet.schemas import DRAW
-from vestigo.store.review.records import LabelProject, LabelSample, LabelTask, NewTask, SamplingDesign
+from vestigo.store.parquet.schemas import DRAW, LABELS
+from vestigo.store.review.records import LabelProject, LabelSample, LabelSet, LabelTask, NewTask, SamplingDesign
 from vestigo.store.runs.rows import add_files
 from vestigo.store.sql.database import Database, chunks, to_record
-from vestigo.store.sql.tables import DataFileRow, LabelAnswerRow, LabelBatchRow, LabelProjectRow, LabelTaskRow, ModelRow
+from vestigo.store.sql.tables import (
+    DataFileRow,
+    LabelAnswerRow,
+    LabelBatchRow,
+    LabelProjectRow,
+    LabelSetRow,
+    LabelTaskRow,
+    ModelRow,
+)
 from vestigo_models.errors import StoreError
 from vestigo_models.schemas.attributes import AttributeSchema
 
@@ -170,6 +178,46 @@ class ReviewRepository:
             for row in rows:
                 row.state, row.remote_id = "deleted", None
         return len(rows)
+
+
+@dataclass(frozen=True)
+class LabelSetRepository:
+    """The label sets of a store. A version is never changed or deleted."""
+
+    database: Database
+    root: DataRoot
+
+    def save(self, rows: Iterable[pa.RecordBatch], *, digest: str, tasks: int, projects: tuple[str, ...]) -> LabelSet:
+        """Save labels, with the columns of `LABELS`, as the next version; `digest` is that of the rows."""
+        with self.root.pending(FOLDER):
+            file = self.root.write("labels", FOLDER, 0, rows, LABELS)
+            fault_point("labels.before")
+            with self.database.write() as session:
+                (file_id,) = add_files(session, [file])
+                facts = {"digest": digest, "labels": file.rows, "tasks": tasks, "projects": projects}
+                row = LabelSetRow(created=datetime.now(UTC), data_file_id=file_id, **facts)
+                session.add(row)
+                session.flush()
+                return to_record(LabelSet, row)
+
+    def list(self) -> Sequence[LabelSet]:
+        """Return the versions, oldest first."""
+        return self.database.records(LabelSet, select(LabelSetRow).order_by(LabelSetRow.version))
+
+    def load(self, version: int) -> tuple[LabelSet, Iterator[pa.RecordBatch]]:
+        """Return a version and its rows.
+
+        Raises:
+            StoreError: If the store has no such version; the message lists those that it has.
+        """
+        with self.database.read() as session:
+            row = session.get(LabelSetRow, version)
+            if row is None:
+                versions = session.scalars(select(LabelSetRow.version).order_by(LabelSetRow.version))
+                known = ", ".join(map(str, versions)) or "none yet"
+                raise StoreError(f"label set {version} is not in the store; its versions are: {known}")
+            path = session.get_one(DataFileRow, row.data_file_id).path
+            return to_record(LabelSet, row), self.root.read(path)
 
 
 def project_row(session: Session, name: str, *, lock: bool = False) -> LabelProjectRow:

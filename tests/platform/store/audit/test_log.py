@@ -15,9 +15,8 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from vestigo.store import faults
-from vestigo.store.audit.log import ORIGIN
+from vestigo.store.audit.log import NAMED, ORIGIN, PAGE_ROWS
 from vestigo.store.audit.records import query_key, shown_crops
-from vestigo.store.audit.repository import NAMED, PAGE_ROWS
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError
 
