@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sqlalchemy.exc import DBAPIError
@@ -46,7 +45,7 @@ def _repository(module: str, name: str, *, with_files: bool = False) -> Any:
     return cached_property(make)
 
 
-class Store:
+class Store(AbstractContextManager["Store"]):
     """An open store; safe to use from several threads and processes.
 
     Attributes:
@@ -115,10 +114,7 @@ class Store:
         """Close the database connections."""
         self.database.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def check(self, progress: ProgressCallback = ignore_progress) -> CheckReport:

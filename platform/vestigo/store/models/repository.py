@@ -4,7 +4,7 @@ Promotions form a stack: each names the model that served before it, and a rollb
 stack. The newest row, promotion or rollback, names the serving model. Rows are never deleted: they are the history.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Unpack
@@ -133,9 +133,8 @@ class ModelRepository:
         Raises:
             StoreError: If the model is not registered or serves already, or another one than `expected_before` serves.
         """
-        fault_point("promotion.before")
-        with self.database.write() as session:
-            _lock_promotions(session)
+
+        def decide(session: Session) -> Promotion:
             row = _model_row(session, digest)
             before = _serving(session)
             if before == digest:
@@ -145,10 +144,9 @@ class ModelRepository:
                     f"{_named(session, before)} serves by now, not {_named(session, expected_before)} that "
                     f"{row.name} ({digest[:SHORT]}) was to follow: compare with that one first"
                 )
-            promotion = Promotion("promotion", digest, before, datetime.now(UTC), by, tuple(reasons))
-            _add(session, promotion, account or by, context)
-        fault_point("promotion.after")
-        return promotion
+            return Promotion("promotion", digest, before, datetime.now(UTC), by, tuple(reasons))
+
+        return self._change("promotion", decide, account or by, context)
 
     def rollback(
         self,
@@ -164,9 +162,8 @@ class ModelRepository:
         Raises:
             StoreError: If no promotion is in force, or another model than `expected` (by default any) serves.
         """
-        fault_point("rollback.before")
-        with self.database.write() as session:
-            _lock_promotions(session)
+
+        def decide(session: Session) -> Promotion:
             in_force = promotions_in_force(_promotions(session))
             if not in_force:
                 raise StoreError("there is nothing to roll back: no promotion is in force (see `vestigo models list`)")
@@ -176,20 +173,28 @@ class ModelRepository:
                     f"{_named(session, last.model)} serves by now, not {_named(session, expected)}: look again before "
                     "you roll back"
                 )
-            rollback = Promotion("rollback", last.before, last.model, datetime.now(UTC), by, tuple(reasons))
-            _add(session, rollback, account or by, context)
-        fault_point("rollback.after")
-        return rollback
+            return Promotion("rollback", last.before, last.model, datetime.now(UTC), by, tuple(reasons))
 
+        return self._change("rollback", decide, account or by, context)
 
-def _add(session: Session, change: Promotion, account: str, context: AuditContext) -> None:
-    row = PromotionRow(**vars(change))
-    session.add(row)
-    session.flush()
-    fault_point(f"{change.kind}.inside")
-    action: AuditAction = "promote" if change.kind == "promotion" else "rollback"
-    details = {"model": change.model, "before": change.before, "by": change.by, "reasons": change.reasons}
-    append_entry(session, user=account, action=action, details=details, **context)
+    def _change(
+        self, kind: str, decide: Callable[[Session], Promotion], account: str, context: AuditContext
+    ) -> Promotion:
+        """Record the change of the serving model that `decide` returns, and its audit entry, in one transaction."""
+        fault_point(f"{kind}.before")
+        with self.database.write() as session:
+            # SQLite admits a single writer anyway.
+            if session.get_bind().dialect.name == "postgresql":
+                session.execute(text(f"LOCK TABLE {PromotionRow.__tablename__} IN EXCLUSIVE MODE"))
+            change = decide(session)
+            session.add(PromotionRow(**vars(change)))
+            session.flush()
+            fault_point(f"{kind}.inside")
+            action: AuditAction = "promote" if kind == "promotion" else "rollback"
+            details = {"model": change.model, "before": change.before, "by": change.by, "reasons": change.reasons}
+            append_entry(session, user=account, action=action, details=details, **context)
+        fault_point(f"{kind}.after")
+        return change
 
 
 def _model_row(session: Session, digest: str, *, lock: bool = False) -> ModelRow:
@@ -205,12 +210,6 @@ def _serving(session: Session) -> str | None:
 
 def _promotions(session: Session) -> list[Promotion]:
     return [to_record(Promotion, row) for row in session.scalars(select(PromotionRow).order_by(PromotionRow.id))]
-
-
-def _lock_promotions(session: Session) -> None:
-    # SQLite admits a single writer anyway.
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"LOCK TABLE {PromotionRow.__tablename__} IN EXCLUSIVE MODE"))
 
 
 def _named(session: Session, digest: str | None) -> str:

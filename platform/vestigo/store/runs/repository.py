@@ -26,7 +26,7 @@ from vestigo.store.runs.records import (
 )
 from vestigo.store.runs.retry import retry_inputs
 from vestigo.store.runs.rows import replace_stale, run_row
-from vestigo.store.sql.database import Database, repeated, to_record
+from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
 from vestigo_models.errors import FingerprintMismatch, StoreError, hide_credentials
 
@@ -184,39 +184,45 @@ class RunRepository:
         """Return whether a live process drives a run; a driver on another host counts for 60 s after its heartbeat."""
         return self.database.fetch(lambda session: leases.is_held(run_row(session, run_id)))
 
-    @repeated
     def take_lease(self, run_id: str, owner: Owner | None = None) -> Run:
         """Make `owner`, by default this process, the driver of a run that has not succeeded.
 
         Raises:
             StoreError: If the run has succeeded or a live driver holds it; the message names the process.
         """
-        owner = owner or Owner.current()
-        with self.database.write() as session:
+        driver = owner or Owner.current()
+
+        def take(session: Session) -> Run:
             row = run_row(session, run_id, lock=True)
             if row.status == "succeeded":
                 raise StoreError(f"run {run_id} has succeeded: there is nothing left to do")
-            leases.require_free(row, owner)
+            leases.require_free(row, driver)
             leases.reopen(row)
-            row.host, row.pid, row.heartbeat = owner.host, owner.pid, datetime.now(UTC)
+            row.host, row.pid, row.heartbeat = driver.host, driver.pid, datetime.now(UTC)
             return to_record(Run, row)
 
-    @repeated
+        return self.database.change(take)
+
     def heartbeat(self, run_id: str, owner: Owner | None = None) -> None:
         """Record that the driver is alive; drivers call this at least once a minute."""
-        with self.database.write() as session:
+
+        def record(session: Session) -> None:
             row = run_row(session, run_id, lock=True)
             leases.require_owner(row, owner or Owner.current())
             leases.record_heartbeat(row)
 
-    @repeated
+        self.database.change(record)
+
     def release_lease(self, run_id: str, owner: Owner | None = None) -> None:
         """Stop driving a run and keep its status; does nothing if `owner` does not drive it."""
-        owner = owner or Owner.current()
-        with self.database.write() as session:
+        driver = owner or Owner.current()
+
+        def release(session: Session) -> None:
             row = run_row(session, run_id, lock=True)
-            if (row.host, row.pid) == (owner.host, owner.pid):
+            if (row.host, row.pid) == (driver.host, driver.pid):
                 leases.release(row)
+
+        self.database.change(release)
 
     def finish(self, run_id: str, status: RunStatus, owner: Owner | None = None, *, error: str | None = None) -> Run:
         """End a run and release its lease; a run that succeeds and replaces others becomes visible.
@@ -229,34 +235,17 @@ class RunRepository:
         fault_point("finish.before")
         attempts = count()
 
-        def finish_once() -> Run:
-            with self.database.write() as session:
-                row = run_row(session, run_id, lock=True)
-                # The answer to the first attempt may be lost, and not the commit.
-                if next(attempts) and (row.host, row.status) == (None, status):
-                    return to_record(Run, row)
+        def finish(session: Session) -> Run:
+            row = run_row(session, run_id, lock=True)
+            # The answer to the first attempt may be lost, and not the commit.
+            if not next(attempts) or (row.host, row.status) != (None, status):
                 leases.require_owner(row, owner or Owner.current())
-                self._finish(session, row, status, error)
-                return to_record(Run, row)
+                _finish(session, row, status, error)
+            return to_record(Run, row)
 
-        run = self.database.repeat(finish_once)
+        run = self.database.change(finish)
         fault_point("finish.after")
         return run
-
-    @staticmethod
-    def _finish(session: Session, row: RunRow, status: RunStatus, error: str | None) -> None:
-        pending = select(ShardRow.id).where(ShardRow.run_id == row.id, ShardRow.state == "pending").limit(1)
-        if status == "succeeded" and (not row.planned or session.scalar(pending) is not None):
-            raise StoreError(
-                f"run {row.id} has shards that are not done: resume it with `vestigo runs resume {row.id}`"
-            )
-        leases.release(row)
-        row.status, row.finished, row.cancel_requested = status, datetime.now(UTC), False
-        row.error = None if error is None else hide_credentials(error)
-        if status == "succeeded" and row.replaces:
-            replace_stale(session, row)
-        session.flush()
-        fault_point("finish.inside")
 
     def request_cancel(self, run_id: str) -> Run:
         """Request that the driver of a run stops; an unfinished run without a live driver is cancelled at once."""
@@ -273,6 +262,19 @@ class RunRepository:
         query = select(RunRow).where(RunRow.fingerprint == fingerprint, *conditions)
         newest = query.order_by(RunRow.created.desc(), RunRow.id.desc()).limit(1)
         return next(iter(self.database.records(Run, newest)), None)
+
+
+def _finish(session: Session, row: RunRow, status: RunStatus, error: str | None) -> None:
+    pending = select(ShardRow.id).where(ShardRow.run_id == row.id, ShardRow.state == "pending").limit(1)
+    if status == "succeeded" and (not row.planned or session.scalar(pending) is not None):
+        raise StoreError(f"run {row.id} has shards that are not done: resume it with `vestigo runs resume {row.id}`")
+    leases.release(row)
+    row.status, row.finished, row.cancel_requested = status, datetime.now(UTC), False
+    row.error = None if error is None else hide_credentials(error)
+    if status == "succeeded" and row.replaces:
+        replace_stale(session, row)
+    session.flush()
+    fault_point("finish.inside")
 
 
 def run_totals(session: Session, run_id: str) -> RunTotals:

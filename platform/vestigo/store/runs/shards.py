@@ -25,7 +25,7 @@ from vestigo.store.runs.rows import (
     slices_of,
     supersede_files,
 )
-from vestigo.store.sql.database import Database, chunks, repeated, to_record, upsert
+from vestigo.store.sql.database import Database, chunks, to_record, upsert
 from vestigo.store.sql.tables import CameraRow, DataFileRow, FrameFailureRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
@@ -80,7 +80,6 @@ class ShardRepository:
             run_row(session, run_id, lock=True).planned = True
         return count
 
-    @repeated
     def pending(self, run_id: str, limit: int, busy: Collection[int] = ()) -> list[ShardTask]:
         """Return the next `limit` pending shards in the order of the plan, without those in `busy`.
 
@@ -92,14 +91,17 @@ class ShardRepository:
         )
         query = select(ShardRow).where(ShardRow.run_id == run_id, ShardRow.state == "pending", ShardRow.id.not_in(busy))
         query = query.where((ShardRow.kind != "assembly") | ~slice_pending).order_by(ShardRow.position, ShardRow.id)
-        with self.database.read() as session:
+
+        def read(session: Session) -> list[ShardTask]:
             run_row(session, run_id)
             rows = session.scalars(query.limit(limit)).all()
             names: dict[int, list[str]] = {row.id: [] for row in rows}
             inputs = select(InputRow.shard_id, InputRow.name).where(InputRow.shard_id.in_(names))
             for shard_id, name in session.execute(inputs.order_by(InputRow.shard_id, InputRow.position)):
                 names[shard_id].append(name)
-        return [to_record(ShardTask, row, inputs=tuple(names[row.id])) for row in rows]
+            return [to_record(ShardTask, row, inputs=tuple(names[row.id])) for row in rows]
+
+        return self.database.fetch(read)
 
     def commit(
         self,
@@ -124,33 +126,29 @@ class ShardRepository:
         fault_point("commit.before")
         attempts = count()
 
-        def commit_once() -> None:
-            with self.database.write() as session:
-                # The answer to the first attempt may be lost, and not the commit.
-                if next(attempts) and _is_committed(session, shard_id, files):
-                    return
+        def commit(session: Session) -> None:
+            # The answer to the first attempt may be lost, and not the commit.
+            if not next(attempts) or not _is_committed(session, shard_id, files):
                 shard = _owned_shard(session, shard_id, owner)
                 _check_outcomes(session, shard, files, outcomes)
                 _record(session, shard, files, outcomes, failures)
 
-        self.database.repeat(commit_once)
+        self.database.change(commit)
         fault_point("commit.after")
 
-    @repeated
-    def record_death(
-        self, shard_id: int, reason: str, select_inputs: SelectInputs, owner: Owner | None = None
-    ) -> FailureAction:
+    def record_death(self, shard_id: int, reason: str, select_inputs: SelectInputs) -> FailureAction:
         """Count the death of a worker against its shard and return what follows.
 
         After two deaths a shard of several inputs is replaced by its two halves, which start with no deaths, and a
         shard of one input is quarantined for `reason`. Quarantining an assembly also quarantines its slices.
 
         Raises:
-            LeaseLost: If a process other than `owner`, by default this one, drives the run.
+            LeaseLost: If another process drives the run.
             StoreError: If the shard is not pending.
         """
-        with self.database.write() as session:
-            shard = _owned_shard(session, shard_id, owner)
+
+        def record(session: Session) -> FailureAction:
+            shard = _owned_shard(session, shard_id, Owner.current())
             shard.attempts += 1
             if shard.attempts < MAX_DEATHS:
                 return "retry"
@@ -161,6 +159,8 @@ class ShardRepository:
                 return "split"
             _quarantine(session, shard, reason)
             return "quarantined"
+
+        return self.database.change(record)
 
     def file_paths(self, run_id: str, *, kind: FileKind, after: str | None = None) -> list[str]:
         """Return the paths of a run's files that are not retired, all or those of the video `after`, by shard."""

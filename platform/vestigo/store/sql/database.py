@@ -6,10 +6,9 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event
@@ -23,7 +22,6 @@ from vestigo.store.sql.outages import find_outage
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
-P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -72,12 +70,14 @@ class Database:
 
     def fetch(self, read: Callable[[Session], R]) -> R:
         """Return what `read` returns in a transaction of its own, which is repeated during short outages."""
+        return self._repeat(self.read, read)
 
-        def read_once() -> R:
-            with self.read() as session:
-                return read(session)
+    def change(self, change: Callable[[Session], R]) -> R:
+        """Return what `change` returns in a transaction of its own, which is repeated during short outages.
 
-        return self.repeat(read_once)
+        It must bear being carried out twice: the answer to the first attempt may be lost, and not the commit.
+        """
+        return self._repeat(self.write, change)
 
     def scalars(self, query: Select[T]) -> Sequence[T]:
         """Return the values of a query of one column or table."""
@@ -107,9 +107,12 @@ class Database:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (key,))
             yield connection
 
-    def repeat(self, request: Callable[[], R]) -> R:
-        """Call `request`, and again while the database has a short outage; it must bear being carried out twice."""
-        return repeat(request, self._short_outage, self.patience)
+    def _repeat(self, begin: Callable[[], AbstractContextManager[Session]], work: Callable[[Session], R]) -> R:
+        def work_once() -> R:
+            with begin() as session:
+                return work(session)
+
+        return repeat(work_once, self._short_outage, self.patience)
 
     def close(self) -> None:
         """Close the connections."""
@@ -129,7 +132,7 @@ class Database:
                 session.rollback()
                 raise
 
-        self.repeat(connect)
+        repeat(connect, self._short_outage, self.patience)
         self._answered = True
 
     @contextmanager
@@ -140,18 +143,6 @@ class Database:
             if (outage := find_outage(error)) is None:
                 raise
             raise outage.error(self._place) from error
-
-
-def repeated(method: Callable[P, R]) -> Callable[P, R]:
-    """Repeat a repository's method during short outages; it must bear being carried out twice."""
-
-    @wraps(method)
-    def call(*arguments: P.args, **options: P.kwargs) -> R:
-        repository: Any = arguments[0]
-        database: Database = repository.database
-        return database.repeat(lambda: method(*arguments, **options))
-
-    return call
 
 
 def to_record(record: type[R], row: DeclarativeBase, **values: Any) -> R:
