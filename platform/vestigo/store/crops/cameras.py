@@ -24,7 +24,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class CameraRepository:
-    """The cameras of a store."""
+    """The cameras of a store; an unknown one raises `StoreError`."""
 
     database: Database
 
@@ -36,9 +36,6 @@ class CameraRepository:
         """Return the cameras that the texts of an option name.
 
         A text is the name of a camera, or several names separated by commas, in double quotes if they hold one.
-
-        Raises:
-            StoreError: If the store has no such camera.
         """
         known = [camera.name for camera in self.list()]
         forms = set(map(normal_form, known))
@@ -46,11 +43,7 @@ class CameraRepository:
         return match_cameras(names, known)
 
     def set_clock_offset(self, name: str, seconds: float) -> None:
-        """Set the seconds that are added to the recorded times of a camera whose clock is slow by as much.
-
-        Raises:
-            StoreError: If the store has no such camera, or `seconds` is not finite.
-        """
+        """Set the seconds that are added to the recorded times of a camera whose clock is slow by as much."""
         if not math.isfinite(seconds):
             raise StoreError(f"clock offset {seconds} of camera {name} must be a number of seconds")
         with self.database.write() as session:

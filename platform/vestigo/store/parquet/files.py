@@ -360,9 +360,5 @@ def _time_range(batch: pa.RecordBatch) -> list[datetime]:
 
 
 def _compression(schema: pa.Schema) -> dict[str, str]:
-    leaves = (f"{field.name}.list.element" if _is_list(field.type) else field.name for field in schema)
+    leaves = (f"{field.name}.list.element" if pa.types.is_nested(field.type) else field.name for field in schema)
     return {leaf: "none" if leaf in _INCOMPRESSIBLE else "zstd" for leaf in leaves}
-
-
-def _is_list(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_))

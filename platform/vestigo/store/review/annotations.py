@@ -37,9 +37,6 @@ class AnnotationRepository:
         Returns:
             A row for each annotated attribute: project, task, annotator, annotated (time), attribute and value;
             the value is "cannot tell" where the annotator could not decide.
-
-        Raises:
-            StoreError: If the store has no such project.
         """
         import pandas as pd
 
@@ -100,9 +97,6 @@ class AnnotationRepository:
 
         The task belongs to a sample with the model, strategy and unit of `design`; an existing task takes the
         prediction of that model. An earlier annotation of the same user is replaced.
-
-        Raises:
-            StoreError: If the project or model is unknown, or the audit entry cannot be written.
         """
         annotator = printable(user)
         with self.database.write() as session:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from vestigo.store.faults import fault_point
@@ -137,17 +137,14 @@ class ReviewRepository:
             query = query.where(LabelTaskRow.state.in_(states))
         if sample is not None:
             query = query.where(LabelTaskRow.sample == sample)
-        last_sample = last_position = -1
+        place, last = tuple_(LabelTaskRow.sample, LabelTaskRow.position), (-1, -1)
         while True:
-            after = (LabelTaskRow.sample > last_sample) | (
-                (LabelTaskRow.sample == last_sample) & (LabelTaskRow.position > last_position)
-            )
-            with self.database.read() as session:
-                page = [to_record(LabelTask, row, model=model) for row, model in session.execute(query.where(after))]
+            rows_after = self.database.rows(query.where(place > last))
+            page = [to_record(LabelTask, row, model=model) for row, model in rows_after]
             if not page:
                 return
             yield page
-            last_sample, last_position = page[-1].sample, page[-1].position
+            last = (page[-1].sample, page[-1].position)
 
     def task_counts(self, project: str, sample: int | None = None) -> dict[str, int]:
         """Return the number of tasks, or of those of one sample, in each state, and as `answered` with annotations."""

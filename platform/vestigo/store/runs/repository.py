@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Subquery, cast, exists, func, literal, null, select, union_all
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import BigInteger, ColumnElement, Subquery, cast, exists, func, literal, null, select, union_all
+from sqlalchemy.orm import Session
 
 from vestigo.store.faults import fault_point
 from vestigo.store.runs import leases
@@ -16,7 +16,6 @@ from vestigo.store.runs.records import (
     FailureCount,
     HasVideo,
     InputFailure,
-    InputState,
     Owner,
     RetryResult,
     Run,
@@ -25,7 +24,7 @@ from vestigo.store.runs.records import (
     SelectInputs,
 )
 from vestigo.store.runs.retry import retry_inputs
-from vestigo.store.runs.rows import replace_stale, run_row
+from vestigo.store.runs.rows import PLAN_ORDER, inputs_of, replace_stale, run_row
 from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import DataFileRow, FrameFailureRow, InputRow, ModelRow, RunRow, ShardRow
 from vestigo_models.errors import FingerprintMismatch, StoreError, hide_credentials
@@ -147,12 +146,11 @@ class RunRepository:
 
     def empty_inputs(self, run_id: str, limit: int | None = None) -> Sequence[str]:
         """Return the names of the inputs in which a run detected no person, in order of the plan."""
-        order = ShardRow.position, ShardRow.id, InputRow.position
-        return self.database.scalars(_inputs(run_id, "empty", InputRow.name).order_by(*order).limit(limit))
+        return self.database.scalars(inputs_of(run_id, "empty", InputRow.name).order_by(*PLAN_ORDER).limit(limit))
 
     def passed_over(self, run_id: str) -> dict[str, int]:
         """Count the files that a run passed over by their kind, the most frequent kind first."""
-        query = _inputs(run_id, "passed_over", InputRow.reason, func.count()).group_by(InputRow.reason)
+        query = inputs_of(run_id, "passed_over", InputRow.reason, func.count()).group_by(InputRow.reason)
         return dict(self.database.rows(query.order_by(func.count().desc(), InputRow.reason)))
 
     def retry(
@@ -299,14 +297,9 @@ def _differences(there: Any, here: Any, name: str = "") -> list[str]:
     return [] if there == here else [f"{name}: {there!r} there, {here!r} here"]
 
 
-def _inputs(run_id: str, state: InputState, *columns: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[Any]:
-    """Select columns of the inputs of a run in one state."""
-    return select(*columns).join(ShardRow).where(ShardRow.run_id == run_id, InputRow.state == state)
-
-
 def _failures(run_id: str) -> Subquery:
     """Return the quarantined inputs of a run, and its failed frames, which have no shard here."""
-    inputs = _inputs(
+    inputs = inputs_of(
         run_id,
         "quarantined",
         InputRow.name.label("input"),

@@ -5,7 +5,7 @@ whose assembly was quarantined, is processed again as a whole, because its parts
 until then.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -15,8 +15,7 @@ from sqlalchemy.orm import Session
 
 from vestigo.store.faults import fault_point
 from vestigo.store.runs.records import HasVideo, RetryResult, SelectInputs
-from vestigo.store.runs.rows import add_pending_shard, move_inputs, slices_of, supersede_files
-from vestigo.store.sql.database import chunks
+from vestigo.store.runs.rows import PLAN_ORDER, add_pending_shard, inputs_of, move_inputs, slices_of, supersede_files
 from vestigo.store.sql.tables import FrameFailureRow, InputRow, ShardRow
 from vestigo_models.errors import StoreError
 
@@ -34,7 +33,7 @@ def retry_inputs(
     has_video: HasVideo,
 ) -> RetryResult:
     """Set quarantined inputs of a run back to pending; see `RunRepository.retry`. Memory is that of these inputs."""
-    inputs = list(_quarantined(session, run_id, names, reason))
+    inputs = _quarantined(session, run_id, names, reason)
     if missing := set(names or ()).difference(row.name for row in inputs):
         raise StoreError(f"run {run_id} has no quarantined input {min(missing)}: see `vestigo runs show {run_id}`")
     if not inputs:
@@ -55,22 +54,14 @@ def retry_inputs(
 
 def _quarantined(
     session: Session, run_id: str, names: Collection[str] | None, reason: str | None
-) -> Iterator[QuarantinedInput]:
-    query = (
-        select(InputRow.id, InputRow.shard_id, InputRow.position, InputRow.name, ShardRow.kind, ShardRow.after)
-        .join(ShardRow)
-        .where(ShardRow.run_id == run_id, InputRow.state == "quarantined", ~InputRow.retired)
-        .order_by(ShardRow.position, ShardRow.id, InputRow.position)
-    )
+) -> list[QuarantinedInput]:
+    input_, shard = InputRow, ShardRow
+    columns = input_.id, input_.shard_id, input_.position, input_.name, shard.kind, shard.after
+    query = inputs_of(run_id, "quarantined", *columns).where(~input_.retired).order_by(*PLAN_ORDER)
     if reason is not None:
-        query = query.where(InputRow.reason == reason)
-    if names is None:
-        yield from session.execute(query)
-        return
-    rows = [
-        row for chunk in chunks(sorted(set(names))) for row in session.execute(query.where(InputRow.name.in_(chunk)))
-    ]
-    yield from sorted(rows, key=attrgetter("shard_id", "position"))
+        query = query.where(input_.reason == reason)
+    chosen = None if names is None else set(names)
+    return [row for row in session.execute(query) if chosen is None or row.name in chosen]
 
 
 def _retry_stills(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, Update, exists, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from vestigo.store.runs.records import ShardPlan, Spec
+from vestigo.store.runs.records import InputState, ShardPlan, Spec
 from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
 from vestigo_models.errors import StoreError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OUTPUT = {"images": "crops", "slice": "candidates", "regions": "regions"}
 """The kind of file whose rows are the rows of a shard's inputs, by kind of shard."""
+PLAN_ORDER = (ShardRow.position, ShardRow.id, InputRow.position)
 
 
 def run_row(session: Session, run_id: str, *, lock: bool = False) -> RunRow:
@@ -39,6 +40,13 @@ def pending_shard(session: Session, shard_id: int) -> ShardRow:
             f"shard {shard_id} of run {shard.run_id} is {shard.state}, not pending: its work is not needed"
         )
     return shard
+
+
+def inputs_of(
+    run_id: str, state: InputState, *columns: ColumnElement[Any] | InstrumentedAttribute[Any]
+) -> Select[*tuple[Any, ...]]:
+    """Select columns of the inputs of a run in one state."""
+    return select(*columns).join(ShardRow).where(ShardRow.run_id == run_id, InputRow.state == state)
 
 
 def slices_of(assembly: ShardRow) -> Select[Any]:
