@@ -10,10 +10,19 @@ import numpy as np
 import pytest
 import scipy.io
 
+from vestigo.datasets.synthetic import write_rendered
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
 
 DatasetWriter = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a dataset of 12 rendered identities in two cameras, for tests that only read it."""
+    root = tmp_path_factory.mktemp("data") / "people"
+    write_rendered(root, "small", 12, 2, 3, seed=4, processes=1)
+    return root
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import pytest
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.synthetic import write_rendered
 from vestigo_benchmarks.ablation import cell as ablation_cell
 from vestigo_benchmarks.ablation.cell import RESULT, AblationCell, run_cell
 from vestigo_benchmarks.ablation.processes import CellEvent
@@ -49,13 +48,6 @@ class Stopped(BaseException):
 
 def stop(*_: object, **__: object) -> NoReturn:
     raise Stopped
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "people"
-    write_rendered(root, "small", 12, 2, 3, seed=4, processes=1)
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.support.random_models import random_package
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.calibrate import ModelCalibration, calibrate_model
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
@@ -20,10 +23,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> ReidDataset:
-    root = tmp_path_factory.mktemp("data") / "people"
-    write_rendered(root, "small", 12, 2, 3, seed=4, processes=1)
-    return load_dataset(root)
+def dataset(people: Path) -> ReidDataset:
+    return load_dataset(people)
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +37,22 @@ def calibration(dataset: ReidDataset, package: ModelPackage) -> ModelCalibration
     return calibrate_model(package, dataset)
 
 
-def naive_errors(dataset: ReidDataset, package: ModelPackage, pids: set[int]) -> dict[str, float]:
-    """Expected calibration error of some people's images, every person weighing the same, bin by bin."""
+Row = tuple[int, NDArray[np.int64], NDArray[np.float32]]
+
+
+def predict(dataset: ReidDataset, package: ModelPackage) -> list[Row]:
+    """Return identity, labels and probabilities of each image, extracted alone."""
     extractor = Extractor(package)
-    rows = [
+    return [
         (int(pid), labels, extractor.extract([read_image(path)]).probabilities[0])
         for split in (dataset.query, dataset.gallery)
         for path, pid, labels in zip(split.paths, split.pids, split.labels, strict=True)
-        if pid in pids
     ]
+
+
+def naive_errors(predictions: list[Row], pids: set[int]) -> dict[str, float]:
+    """Return the expected calibration error of some identities' images, each with equal weight, bin by bin."""
+    rows = [row for row in predictions if row[0] in pids]
     errors = {}
     for place, name in enumerate(MARKET_1501.names):
         bins: dict[int, float] = {}
@@ -66,18 +74,16 @@ def test_calibration_errors_use_unfitted_identities(
     assert calibration.calibration.filter is not None
     assert calibration.calibration.filter.identities == 4
     assert calibration.calibration.measured_on == "the test split of people"
-    # Which four people were left over is found by trying: the errors tell.
-    people = sorted(set(dataset.query.pids.tolist()))
-    calibrated = package.with_calibration(calibration.calibration)
+    # The errors show which four of the six people were left out of the fit.
+    people = set(dataset.query.pids.tolist())
+    before, after = predict(dataset, package), predict(dataset, package.with_calibration(calibration.calibration))
     left = [
-        {*people} - {first, second}
-        for at, first in enumerate(people)
-        for second in people[at + 1 :]
-        if naive_errors(dataset, package, {*people} - {first, second})
-        == pytest.approx(calibration.error_before, abs=1e-5)
+        people - {*fitted}
+        for fitted in combinations(people, 2)
+        if naive_errors(before, people - {*fitted}) == pytest.approx(calibration.error_before, abs=1e-5)
     ]
     assert len(left) == 1
-    assert naive_errors(dataset, calibrated, left[0]) == pytest.approx(calibration.error_after, abs=1e-5)
+    assert naive_errors(after, left[0]) == pytest.approx(calibration.error_after, abs=1e-5)
 
 
 def test_earlier_calibration_is_ignored(

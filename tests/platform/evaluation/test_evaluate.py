@@ -14,7 +14,6 @@ import scipy.io
 from tests.support.random_models import random_package
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
-from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.compare import compare
 from vestigo.evaluation.evaluate import Evaluation, evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
@@ -33,10 +32,8 @@ NAMES = REGIONS.names
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> ReidDataset:
-    root = tmp_path_factory.mktemp("people") / "rendered"
-    write_rendered(root, "small", 12, 2, 3, seed=4, processes=1)
-    return load_dataset(root)
+def dataset(people: Path) -> ReidDataset:
+    return load_dataset(people)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 import pytest
 
-from vestigo.datasets.synthetic import write_rendered
 from vestigo_benchmarks.ablation import run as ablation
 from vestigo_benchmarks.ablation.cell import AblationCell, run_cell
 from vestigo_benchmarks.ablation.processes import CellEvent, CellFailure
@@ -19,13 +18,6 @@ pytestmark = pytest.mark.slow
 
 Captured = pytest.CaptureFixture[str]
 SMALL = ("input_size=[64,32]", "batch_identities=4", "images_per_identity=2", "network.channels=64")
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "people"
-    write_rendered(root, "small", 12, 2, 3, seed=4, processes=1)
-    return root
 
 
 @pytest.fixture

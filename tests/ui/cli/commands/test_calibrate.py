@@ -9,19 +9,11 @@ import pytest
 
 from tests.support.random_models import random_model
 from vestigo.datasets.recognise import load_dataset
-from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.calibrate import calibrate_model
 from vestigo_models.inference.package import ModelPackage
 from vestigo_ui.cli.main import run
 
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "people"
-    write_rendered(root, "small", 12, 2, 3, seed=4, processes=1)
-    return root
 
 
 def test_calibration_is_written_and_used(people: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from tests.support.random_models import random_model
 from vestigo.datasets.recognise import load_dataset
-from vestigo.datasets.synthetic import write_rendered
 from vestigo.evaluation.evaluate import evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo_models.inference.extractor import Extractor
@@ -27,13 +26,6 @@ from vestigo_ui.cli.main import run
 pytestmark = pytest.mark.slow
 
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data") / "people"
-    write_rendered(root, "small", 12, 2, 3, seed=4, processes=1)
-    return root
 
 
 @pytest.fixture(scope="module")
