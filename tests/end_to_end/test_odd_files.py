@@ -127,5 +127,6 @@ def test_every_odd_file_is_in_the_ledger_once(tmp_path: Path, capsys: pytest.Cap
     counts = {state: sum(state == each for _, each in rows) for state in ("done", "empty", "quarantined")}
     assert {state: result[state] for state in counts} == counts
     assert result["inputs"] == sum(counts.values()) + sum(result["passed_over"].values()) == len(rows)
+    assert result["videos_without_times"] == ["dahua.dav", "raw.mp4", "stream.mjpeg"]
     with Store.open(str(store)) as opened:
         assert opened.check().intact

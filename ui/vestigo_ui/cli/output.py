@@ -292,5 +292,8 @@ def print_run(result: Mapping[str, Any]) -> None:
     if result["empty_inputs"]:
         more = f" and {result['empty'] - 5} more" if result["empty"] > 5 else ""
         out.print(f"  without people: {', '.join(result['empty_inputs'][:5])}{more}")
+    if names := result["videos_without_times"]:
+        more = " and more" if len(names) > 5 else ""
+        out.print(f"  times by frame number and rate, as the file has none: {', '.join(names[:5])}{more}", markup=False)
     if len(result["failures"]) > 10:
         note(f"  and more: {program()} runs show {result['run']}")

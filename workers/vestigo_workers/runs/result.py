@@ -7,7 +7,7 @@ from vestigo.store.open import Store
 from vestigo.store.runs.records import Run, RunTotals, status_text
 
 MAX_LISTED = 100
-"""Failures, and empty inputs, that a summary lists at most; its counts are complete."""
+"""Failures, empty inputs and videos that a summary lists at most; its counts are complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,4 +62,5 @@ def summarize_totals(store: Store, result: RunResult) -> dict[str, Any]:
         "crops_per_second": totals.crops / run.seconds if run.seconds > 0 else 0.0,
         "failures": [asdict(failure) for failure in store.runs.failures(run.id, limit=MAX_LISTED)],
         "empty_inputs": store.runs.empty_inputs(run.id, limit=MAX_LISTED),
+        "videos_without_times": store.runs.videos_without_times(run.id, limit=MAX_LISTED),
     }

@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -173,7 +174,8 @@ def _read_info(path: Path, container: InputContainer, truncated: str | None) -> 
     if not any(frame.frame is not None for frame in first):
         raise BadInput("no-frames", f"{path.name}: none of the first {len(first)} frames can be decoded")
     stamps = [frame.stamp for frame in first if frame.frame is not None and frame.stamp is not None]
-    ordered = bool(stamps) and 2 * scan.stamps > scan.frames and all(a <= b for a, b in pairwise(stamps))
+    is_timed = not container.format.flags & Flags.no_timestamps.value
+    ordered = is_timed and bool(stamps) and 2 * scan.stamps > scan.frames and all(a <= b for a, b in pairwise(stamps))
     rate = declared_rate(stream)
     interval = scan.interval()
     if ordered and interval is not None:

@@ -153,6 +153,15 @@ class RunRepository:
         query = inputs_of(run_id, "passed_over", InputRow.reason, func.count()).group_by(InputRow.reason)
         return dict(self.database.rows(query.order_by(func.count().desc(), InputRow.reason)))
 
+    def videos_without_times(self, run_id: str, limit: int | None = None) -> Sequence[str]:
+        """Return the names of a run's videos whose packets carry no usable times, so that its rate gives them."""
+        video = ShardRow.spec["shard"]["video"]
+        name = video["name"].as_string()
+        query = select(name).where(
+            ShardRow.run_id == run_id, ShardRow.kind == "slice", video["info"]["ordered"].as_boolean().is_(False)
+        )
+        return self.database.scalars(query.distinct().order_by(name).limit(limit))
+
     def retry(
         self,
         run_id: str,

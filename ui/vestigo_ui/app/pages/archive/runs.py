@@ -22,6 +22,8 @@ PAGE, FAILURES_PAGE = 20, 50
 INTERVAL_S = 3
 MAX_RECENT = 40
 """Newest runs that are searched for active ones."""
+MAX_NAMES = 20
+"""Videos that a caption names at most."""
 RATE_WINDOW_S = 60
 ANY = "any reason"
 Samples = list[tuple[float, int]]
@@ -144,6 +146,11 @@ def show_run(context: PageContext, run: Run) -> None:
         passed_over = context.store.runs.passed_over(run.id)
         kinds = ", ".join(f"{escape_md(kind)} {count:,}" for kind, count in passed_over.items())
         st.caption(f"Files passed over, by kind: {kinds}.")
+    if videos := context.store.runs.videos_without_times(run.id, limit=MAX_NAMES):
+        names = escape_md(", ".join(videos))
+        st.caption(
+            f"Times by frame number and rate, as these videos have none (at most {MAX_NAMES} are named): {names}."
+        )
     if run.status in ("failed", "cancelled"):
         # The error may name folders of the server, so only admins see it.
         error = f": {run.error.removesuffix('.')}" if context.may(Role.ADMIN) and run.error else ""
