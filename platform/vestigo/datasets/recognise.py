@@ -9,7 +9,7 @@ import numpy as np
 
 from vestigo.datasets.attributes_csv import ATTRIBUTES_CSV, COLUMNS, read_attributes_csv
 from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
-from vestigo.datasets.formats.files import GALLERY, MSMT17_LISTS, QUERY, TRAIN, DatasetFiles, SplitFiles, list_files
+from vestigo.datasets.files import GALLERY, MSMT17_LISTS, QUERY, TRAIN, DatasetFiles, SplitFiles, list_files
 from vestigo.datasets.reid import JUNK_PID, ReidDataset, Split
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema

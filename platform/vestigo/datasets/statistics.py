@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
-from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, SplitFiles, list_files
+from vestigo.datasets.files import GALLERY, QUERY, TRAIN, SplitFiles, list_files
 from vestigo.datasets.recognise import FORMATS, Layout, read_labels, recognise_files, require_folder
 from vestigo.datasets.reid import DISTRACTOR_PID, JUNK_PID
 from vestigo_models.errors import DatasetError

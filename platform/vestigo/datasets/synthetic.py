@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from vestigo.datasets.attributes_csv import ATTRIBUTES_CSV, write_attributes_csv
 from vestigo.datasets.attributes_mat import IdentityLabels, write_annotations
-from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN
+from vestigo.datasets.files import GALLERY, QUERY, TRAIN
 from vestigo.datasets.reid import BEHIND, JUNK_PID, REGIONS
 from vestigo_models.errors import ConfigError, WorkError
 from vestigo_models.inference.images import decode_image, encode_jpeg

@@ -1,16 +1,17 @@
-"""Evaluate a model, or given features, on a dataset: ranking, attributes, regions and attribute filter."""
+"""Evaluate a model, or given features, on a dataset: ranking, attributes, regions and attribute filter; compare two."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from vestigo.datasets.formats.features import FeatureSet
 from vestigo.datasets.reid import ReidDataset
 from vestigo.evaluation.attributes import AttributeEvaluation, attribute_mismatch, evaluate_attributes
+from vestigo.evaluation.features import FeatureSet
 from vestigo.evaluation.filter import FilterEvaluation, FilterEvaluator
 from vestigo.evaluation.images import embed_split
-from vestigo.evaluation.metrics.ranking import ImageSet, QueryScores, RetrievalMetrics
+from vestigo.evaluation.metrics.bootstrap import Difference, compare_accuracies, compare_map
+from vestigo.evaluation.metrics.ranking import SCORED, ImageSet, QueryScores, RetrievalMetrics
 from vestigo.evaluation.metrics.regions import RegionMetrics
 from vestigo.evaluation.ranking import EvaluationOptions, evaluation_distances, rank_and_score
 from vestigo.evaluation.regions import belongings_auc, make_region_evaluator
@@ -122,8 +123,33 @@ def evaluate_features(
     query: FeatureSet, gallery: FeatureSet, options: EvaluationOptions, progress: OpenProgress = ignore_stages
 ) -> Evaluation:
     """Evaluate the ranking that given features make."""
-    query_images = ImageSet(pids=query.pids, camids=query.camids, ids=query.ids)
-    gallery_images = ImageSet(pids=gallery.pids, camids=gallery.camids, ids=gallery.ids)
-    distances = evaluation_distances(query.embeddings, gallery.embeddings, options)
-    scores, nearest = rank_and_score(distances, query_images, gallery_images, options, progress=progress("ranking"))
-    return Evaluation(query=query_images, gallery=gallery_images, scores=scores, nearest=nearest)
+    distances = evaluation_distances(query[0], gallery[0], options)
+    scores, nearest = rank_and_score(distances, query[1], gallery[1], options, progress=progress("ranking"))
+    return Evaluation(query=query[1], gallery=gallery[1], scores=scores, nearest=nearest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelComparison:
+    """By how much a model is better than another, in percentage points; None for fewer than two identities."""
+
+    mAP: Difference | None
+    # Differences in official accuracy; empty if one of the models has none
+    attributes: dict[str, Difference | None] = field(default_factory=dict)
+
+    def measures(self) -> dict[str, Difference | None]:
+        """Return mAP, then the attributes in the order of their schema."""
+        return {"mAP": self.mAP, **self.attributes}
+
+
+def compare(model: Evaluation, other: Evaluation) -> ModelComparison:
+    """Compare two models that were evaluated on the same images (else ValueError) with the same options."""
+    if model.query_paths != other.query_paths or model.gallery_paths != other.gallery_paths:
+        raise ValueError("the models were evaluated on different images")
+    identities = np.unique(model.query.pids[model.scores.status == SCORED])
+    mean_ap = compare_map(other.scores, model.scores, model.query.pids) if len(identities) > 1 else None
+    first, second = other.attributes, model.attributes
+    if first is None or second is None:
+        return ModelComparison(mAP=mean_ap)
+    pids = model.gallery.pids[second.images]
+    accuracies = compare_accuracies(first.correct, second.correct, pids, second.schema)
+    return ModelComparison(mAP=mean_ap, attributes=accuracies)

@@ -1,6 +1,6 @@
 """Score a saved ranking by the identities that were saved with it, in one pass with a few numbers kept per query."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,6 @@ from vestigo_models.progress import ProgressCallback, ignore_progress
 
 QUERIES_AT_ONCE = 4096
 QUERY_COLUMNS = ("query", "pid", "camera", "rows", "own", "matches")
-_EMPTY = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,15 +53,15 @@ def score_ranking(
     Queries with unknown identities are not scored, nor are rankings that older versions saved without identities.
     """
     if ranking.queries_path is None:
-        return _unscored(*_queries_of_rows(rankings, ranking))
+        return _unscored(rankings, ranking)
     cameras: dict[str, int] = {}
-    rows = _RowReader(rankings.scan(ranking, ["pid", "camera"]), cameras)
+    read_rows = _row_reader(rankings.scan(ranking, ["pid", "camera"]), cameras)
     names: list[pa.Array] = []
     scores: list[TruncatedScores] = []
     identities: list[Int64Array] = [np.empty((3, 0), np.int64)]
     pairs, done = NO_PAIRS, 0
     for batch in rechunk(rankings.scan_queries(ranking, QUERY_COLUMNS), QUERIES_AT_ONCE):
-        part = _truncated_rows(batch, rows, cameras)
+        part = _truncated_rows(batch, read_rows, cameras)
         names.append(batch.column("query"))
         scores.append(score_truncated(part, protocol))
         pairs += score_camera_pairs(part, protocol, len(cameras))
@@ -81,32 +80,27 @@ def score_ranking(
     )
 
 
-class _RowReader:
-    """Reads the identities and cameras of a ranking's rows in order."""
+def _row_reader(batches: Iterator[pa.RecordBatch], cameras: dict[str, int]) -> Callable[[int], Int64Array]:
+    """Return a function that reads the identities and cameras of the next n rows of a ranking, (2, n)."""
+    held: Int64Array = np.empty((2, 0), np.int64)
 
-    def __init__(self, batches: Iterator[pa.RecordBatch], cameras: dict[str, int]) -> None:
-        self._batches = batches
-        self._cameras = cameras
-        self._pids: Int64Array = _EMPTY
-        self._camids: Int64Array = _EMPTY
+    def read(count: int) -> Int64Array:
+        nonlocal held
+        while held.shape[1] < count:
+            batch = next(batches)
+            rows = np.stack([pid_codes(batch.column("pid")), camera_codes(batch.column("camera"), cameras)])
+            held = np.concatenate([held, rows], axis=1)
+        rows, held = held[:, :count], held[:, count:]
+        return rows
 
-    def read(self, count: int) -> tuple[Int64Array, Int64Array]:
-        """Return the identities and cameras of the next rows."""
-        pids, camids = [self._pids], [self._camids]
-        held = len(self._pids)
-        while held < count:
-            batch = next(self._batches)
-            pids.append(pid_codes(batch.column("pid")))
-            camids.append(camera_codes(batch.column("camera"), self._cameras))
-            held += batch.num_rows
-        all_pids, all_camids = np.concatenate(pids), np.concatenate(camids)
-        self._pids, self._camids = all_pids[count:], all_camids[count:]
-        return all_pids[:count], all_camids[:count]
+    return read
 
 
-def _truncated_rows(batch: pa.RecordBatch, rows: _RowReader, cameras: dict[str, int]) -> TruncatedRows:
+def _truncated_rows(
+    batch: pa.RecordBatch, read_rows: Callable[[int], Int64Array], cameras: dict[str, int]
+) -> TruncatedRows:
     starts = _starts(batch.column("rows").to_numpy())
-    row_pids, row_camids = rows.read(int(starts[-1]))
+    row_pids, row_camids = read_rows(int(starts[-1]))
     matches = batch.column("matches")
     lengths = pc.list_value_length(matches).fill_null(0).to_numpy(zero_copy_only=False)
     camera, crops = matches.flatten().flatten()
@@ -123,8 +117,8 @@ def _truncated_rows(batch: pa.RecordBatch, rows: _RowReader, cameras: dict[str, 
     )
 
 
-def _queries_of_rows(rankings: RankingRepository, ranking: SavedRanking) -> tuple[pa.StringArray, Int64Array]:
-    """Return the names of the queries of a ranking without a list of them, and the number of rows of each."""
+def _unscored(rankings: RankingRepository, ranking: SavedRanking) -> RankingScores:
+    """Return the queries of a ranking that was saved without a list of them."""
     names: list[str] = []
     counts: list[int] = []
     for batch in rankings.scan(ranking, ["query"]):
@@ -136,15 +130,11 @@ def _queries_of_rows(rankings: RankingRepository, ranking: SavedRanking) -> tupl
             else:
                 names.append(name)
                 counts.append(count)
-    return pa.array(names, pa.string()), np.array(counts, np.int64)
-
-
-def _unscored(names: pa.StringArray, counts: Int64Array) -> RankingScores:
-    zeros, unknown = np.zeros(len(names), np.int64), np.full(len(names), UNKNOWN)
-    ap = np.full(len(names), np.nan)
+    zeros = np.zeros(len(names), np.int64)
+    unknown, ap = np.full(len(names), UNKNOWN), np.full(len(names), np.nan)
     return RankingScores(
-        names=names,
-        starts=_starts(counts),
+        names=pa.array(names, pa.string()),
+        starts=_starts(np.array(counts, np.int64)),
         pids=np.full(len(names), UNKNOWN_PID),
         camids=np.full(len(names), UNKNOWN_CAMERA),
         cameras=(),

@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vestigo.datasets.reid import ReidDataset, dataset_digest
-from vestigo.evaluation.compare import compare
-from vestigo.evaluation.evaluate import Evaluation, evaluate_model
+from vestigo.evaluation.evaluate import Evaluation, compare, evaluate_model
 from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.promotion.gate import GATE, MEAN_AP, Differences

@@ -21,17 +21,11 @@ matrix in different orders, which separates equal vectors by some 1e-16."""
 def distance_chunks(
     query: Features, gallery: Features, *, metric: Metric = "cosine", chunk: int = 256
 ) -> Iterator[Float64Array]:
-    """Yield distances in chunks of queries, in order; memory beyond the inputs is O(chunk x G + G x D).
+    """Yield distances (c, G) in chunks of c <= `chunk` queries, in order; memory beyond the inputs is O(c x G + G x D).
 
-    Args:
-        query: (Q, D) features, or Q descriptors.
-        gallery: (G, D) features, or G descriptors.
-        metric: Distance of features: `cosine` is 1 - cos (1 for a zero vector), `euclidean` is not squared. Descriptors
-            are compared by equation 14, which is the cosine distance for one block without parts.
-        chunk: Queries in a chunk.
-
-    Yields:
-        (c, G) float64, c <= chunk.
+    Query and gallery are both features, (Q, D) and (G, D), or both descriptors. Features are compared by `metric`:
+    `cosine` is 1 - cos (1 for a zero vector), `euclidean` is not squared. Descriptors are compared by equation 14, the
+    cosine distance for one block without parts.
     """
     left, right = as_points(query, metric), as_points(gallery, metric)
     is_euclidean = metric == "euclidean" and not isinstance(query, Descriptors)

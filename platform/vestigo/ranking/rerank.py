@@ -27,20 +27,11 @@ def reranked_chunks(
     weight: float = 0.3,
     chunk: int = 256,
 ) -> Iterator[Float64Array]:
-    """Yield re-ranked distances in chunks of queries, in order.
+    """Yield re-ranked distances (c, G) in chunks of c <= `chunk` queries, in order; arguments as `distance_chunks`.
 
-    Args:
-        query: (Q, D) features, or Q descriptors.
-        gallery: (G, D) features, or G descriptors.
-        metric: Distance of features: `cosine` compares directions, `euclidean` the features as they are. The squared
-            distance of descriptors is twice equation 14, as it is for unit vectors.
-        k1: Neighbours that must be mutual; at most Q + G - 1 are used.
-        k2: Neighbours whose neighbourhoods are averaged (local query expansion).
-        weight: Share of the original distance in the result, 0 to 1.
-        chunk: Queries in a chunk.
-
-    Yields:
-        (c, G) float64, c <= chunk.
+    The squared distance of descriptors is twice equation 14, as it is for unit vectors. `k1` neighbours, at most
+    Q + G - 1, must be mutual; the neighbourhoods of `k2` are averaged (local query expansion). `weight` is the share of
+    the original distance in the result, 0 to 1.
 
     Raises:
         ValueError: If features are to be compared with descriptors.

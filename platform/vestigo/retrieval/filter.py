@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from vestigo.ranking.top_k import QUERIES_AT_ONCE, AddedDistances, GalleryBatch, encode_ids
 from vestigo.resolve import require_attributes
-from vestigo.retrieval.gallery import Scope, SearchableStore, feature_batches, probability_batches
+from vestigo.retrieval.gallery import (
+    DESCRIPTOR_COLUMNS,
+    Scope,
+    SearchableStore,
+    batch_features,
+    probability_batches,
+    scan_gallery,
+)
 from vestigo.store.models.records import Model
 from vestigo_models.arrays import Float32Array, Float64Array, Int64Array, UInt64Array
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig, choose_filter
@@ -185,11 +192,10 @@ class FilteredScan:
 
     def batches(self) -> Iterator[GalleryBatch]:
         """Yield the gallery."""
-        attribute_filter = self.filter
-        for ids, features in feature_batches(
-            self.store, self.model, self.scope, attributes=attribute_filter is not None, progress=self.progress
-        ):
-            added = None if attribute_filter is None else attribute_filter.added_distances(ids, features.probabilities)
+        columns = ("crop_id", *DESCRIPTOR_COLUMNS, *(("attributes",) if self.filter else ()))
+        for batch in scan_gallery(self.store, self.model, self.scope, columns, "crops", self.progress):
+            ids, features = batch.column("crop_id"), batch_features(batch, self.model, attributes=bool(self.filter))
+            added = self.filter.added_distances(ids, features.probabilities) if self.filter else None
             yield GalleryBatch(ids=ids, descriptors=features.descriptors, added=added)
 
 

@@ -48,43 +48,51 @@ class Scope:
 EVERYWHERE = Scope()
 
 
-def feature_batches(
+def scan_gallery(
     store: SearchableStore,
     model: Model,
-    scope: Scope = EVERYWHERE,
-    *,
-    attributes: bool = False,
+    scope: Scope,
+    columns: Sequence[str],
+    stage: str,
     progress: OpenProgress = ignore_stages,
-) -> Iterator[tuple[pa.Array, CropFeatures]]:
-    """Yield ids and features of the crops in scope that a model made; M = 0 without `attributes`.
+) -> Iterator[pa.RecordBatch]:
+    """Yield columns of the crops in scope that a model made, and `attributes` if the scope has conditions.
 
     Raises:
-        UsageError: If the model predicts no attributes, and `scope` has conditions or `attributes` is set.
+        UsageError: If `scope` has conditions and the model predicts no attributes.
     """
-    columns = ("crop_id", *DESCRIPTOR_COLUMNS, *(("attributes",) if attributes else ()))
-    for batch in _scan(store, model, scope, columns, "crops", progress):
-        yield batch.column("crop_id"), batch_features(batch, model, attributes=attributes)
+    where = None
+    if scope.where:
+        schema = require_attributes(model)
+        # Attributes as slices of the columns, with the class that must be the first of the most probable ones.
+        conditions = schema.parse(scope.where)
+        where = [(schema.slice(name), schema[name].values.index(value)) for name, value in conditions.items()]
+        columns = tuple(dict.fromkeys((*columns, "attributes")))
+    batches = store.crops.scan(columns, model=model.digest, cameras=scope.cameras, since=scope.since, until=scope.until)
+    report = progress(stage)
+    rows = 0
+    for batch in batches:
+        rows += batch.num_rows
+        # Before the batch is used: the callback may cancel the scan.
+        report(rows, None)
+        if where is not None:
+            probabilities = _probabilities(batch, model)
+            meets = [probabilities[:, part].argmax(axis=1) == value for part, value in where]
+            batch = batch.filter(pa.array(np.all(meets, axis=0)))
+        if batch.num_rows:
+            yield batch
 
 
 def probability_batches(
-    store: SearchableStore, model: Model, scope: Scope = EVERYWHERE, *, progress: OpenProgress = ignore_stages
+    store: SearchableStore, model: Model, scope: Scope, *, progress: OpenProgress = ignore_stages
 ) -> Iterator[tuple[pa.Array, Float32Array]]:
     """Yield ids and (n, M) attribute probabilities of the crops in scope that a model made; descriptors are not read.
 
     Raises:
         UsageError: If the model predicts no attributes.
     """
-    for batch in _scan(store, model, scope, ("crop_id", "attributes"), "attributes", progress):
+    for batch in scan_gallery(store, model, scope, ("crop_id", "attributes"), "attributes", progress):
         yield batch.column("crop_id"), _probabilities(batch, model)
-
-
-def label_batches(store: SearchableStore, model: Model, scope: Scope = EVERYWHERE) -> Iterator[pa.RecordBatch]:
-    """Yield `crop_id`, `pid` (null if unknown) and `camera` of the crops in scope that a model made.
-
-    Raises:
-        UsageError: If `scope` has conditions and the model predicts no attributes.
-    """
-    return _scan(store, model, scope, ("crop_id", "pid", "camera"), "labels", ignore_stages)
 
 
 def count_without_time(store: SearchableStore, model: Model, scope: Scope) -> int:
@@ -138,31 +146,6 @@ def _features(descriptors: Descriptors, probabilities: Float32Array) -> CropFeat
     return CropFeatures(
         descriptors=descriptors, probabilities=probabilities, areas=np.empty((len(descriptors), 0), np.float32)
     )
-
-
-def _scan(
-    store: SearchableStore, model: Model, scope: Scope, columns: Sequence[str], stage: str, progress: OpenProgress
-) -> Iterator[pa.RecordBatch]:
-    where = None
-    if scope.where:
-        schema = require_attributes(model)
-        # Attributes as slices of the columns, with the class that must be the first of the most probable ones.
-        conditions = schema.parse(scope.where)
-        where = [(schema.slice(name), schema[name].values.index(value)) for name, value in conditions.items()]
-        columns = tuple(dict.fromkeys((*columns, "attributes")))
-    batches = store.crops.scan(columns, model=model.digest, cameras=scope.cameras, since=scope.since, until=scope.until)
-    report = progress(stage)
-    rows = 0
-    for batch in batches:
-        rows += batch.num_rows
-        # Before the batch is used: the callback may cancel the scan.
-        report(rows, None)
-        if where is not None:
-            probabilities = _probabilities(batch, model)
-            meets = [probabilities[:, part].argmax(axis=1) == value for part, value in where]
-            batch = batch.filter(pa.array(np.all(meets, axis=0)))
-        if batch.num_rows:
-            yield batch
 
 
 def _probabilities(batch: pa.RecordBatch, model: Model) -> Float32Array:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA, UNKNOWN_PID
 from vestigo.ranking.top_k import encode_ids
-from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore, label_batches
+from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore, scan_gallery
 from vestigo.store.models.records import Model
 from vestigo_models.arrays import BoolArray, Int64Array
 
@@ -39,7 +39,7 @@ class RankingTruth:
         in_gallery = np.zeros(len(ids), np.bool_)
         matches: defaultdict[int, Counter[int]] = defaultdict(Counter)
         for part in (EVERYWHERE, scope) if scope != EVERYWHERE else (EVERYWHERE,):
-            for batch in label_batches(store, model, part):
+            for batch in scan_gallery(store, model, part, ("crop_id", "pid", "camera"), "labels"):
                 batch_pids = pid_codes(batch.column("pid"))
                 batch_camids = camera_codes(batch.column("camera"), cameras)
                 rows, places = _find(ids, batch.column("crop_id"))

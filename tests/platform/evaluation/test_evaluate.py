@@ -14,8 +14,7 @@ import scipy.io
 from tests.support.random_models import random_package
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
-from vestigo.evaluation.compare import compare
-from vestigo.evaluation.evaluate import Evaluation, evaluate_model
+from vestigo.evaluation.evaluate import Evaluation, compare, evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import belongings_auc
 from vestigo.ingest.embedding import embed_files

@@ -12,8 +12,7 @@ from vestigo_ui.cli.output import note, number_text, out, print_skipped, progres
 
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
-    from vestigo.evaluation.compare import ModelComparison
-    from vestigo.evaluation.evaluate import Evaluation
+    from vestigo.evaluation.evaluate import Evaluation, ModelComparison
     from vestigo.reports.region_examples import RegionExample
     from vestigo_models.inference.extractor import Extractor
 
@@ -87,7 +86,7 @@ def training_overlap(dataset: ReidDataset, extractor: Extractor, model: str, par
 
     `model` is the reference of the model; the label maps that it learnt from lie in its folder if it was trained there.
     """
-    from vestigo.evaluation.training_regions import evaluate_training_regions
+    from vestigo.evaluation.regions import evaluate_training_regions
     from vestigo_models.inference.package import resolve_model
     from vestigo_models.parsing.registry import make_parser
     from vestigo_models.training.state import read_label_maps

@@ -46,19 +46,14 @@ class Spool:
 
 
 class Survey(Spool):
-    """The new inputs of the sources.
-
-    Attributes:
-        inputs: images, slices of videos, and problems that were discovered.
-        ignored: inputs that are files of a kind that is not read.
-        new: inputs to be planned; a name that occurs twice with the same content counts once.
-        stale: other fingerprints under which the store holds some of the inputs.
-    """
+    """The new inputs of the sources."""
 
     def __init__(self) -> None:
         super().__init__("item (key TEXT PRIMARY KEY, source TEXT, json TEXT)")
-        self.inputs = self.ignored = self.new = 0
-        self.stale: set[str] = set()
+        self.inputs = 0  # images, slices of videos, and problems that were discovered
+        self.ignored = 0  # inputs that are files of a kind that is not read
+        self.new = 0  # inputs to be planned; a name that occurs twice with the same content counts once
+        self.stale: set[str] = set()  # other fingerprints under which the store holds some of the inputs
 
     @property
     def skipped(self) -> int:

@@ -5,9 +5,9 @@ import json
 import os
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from vestigo.instants import parse_instant, parse_zone
 from vestigo_models.config_files import read_yaml
@@ -17,6 +17,15 @@ from vestigo_models.tracking.config import TrackingConfig
 from vestigo_workers.executors.base import ExecutorSettings
 
 CROPS_SCHEMA_VERSION = 2
+
+
+def absolute_reference(reference: str) -> str:
+    """Return the absolute path of an existing file or folder, and any other reference unchanged."""
+    return str(Path(reference).resolve()) if reference != "default" and os.path.exists(reference) else reference
+
+
+Reference = Annotated[str, AfterValidator(absolute_reference)]
+"""A source or a model. Paths are absolute: a run can be resumed, and its frames read, from another folder."""
 
 
 class IndexRequest(ExecutorSettings):
@@ -40,14 +49,14 @@ class IndexRequest(ExecutorSettings):
             GPU, and 1 on a CPU.
     """
 
-    sources: tuple[str, ...] = Field(min_length=1)
+    sources: tuple[Reference, ...] = Field(min_length=1)
     camera: str | None = None
     start: datetime | None = None
     timezone: str = "UTC"
     name_pattern: str | None = None
     fps: float = Field(default=5.0, gt=0, le=240)
-    model: str = "default"
-    detector: str = AUTO
+    model: Reference = "default"
+    detector: Annotated[str, AfterValidator(DETECTORS.absolute)] = AUTO
     crops_per_tracklet: int = Field(default=8, ge=1)
     slice_seconds: float = Field(default=30.0, gt=0)
     batch_size: int = Field(default=32, ge=1)
@@ -62,17 +71,6 @@ class IndexRequest(ExecutorSettings):
             return settings
         return settings | {"start": parse_instant(str(settings["start"]), zone)}
 
-    @field_validator("sources", "model")
-    @classmethod
-    def _with_absolute_paths(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        """Make paths absolute: a run can be resumed, and its frames read, from another folder."""
-        return absolute_reference(value) if isinstance(value, str) else tuple(map(absolute_reference, value))
-
-    @field_validator("detector")
-    @classmethod
-    def _with_absolute_weights(cls, value: str) -> str:
-        return DETECTORS.absolute(value)
-
     @property
     def zone(self) -> tzinfo:
         """The zone of times without an offset."""
@@ -82,11 +80,6 @@ class IndexRequest(ExecutorSettings):
     def tracking(self) -> TrackingConfig:
         """The configuration of tracking."""
         return TrackingConfig(fps=self.fps, crops_per_tracklet=self.crops_per_tracklet)
-
-
-def absolute_reference(reference: str) -> str:
-    """Return the absolute path of an existing file or folder, and any other reference unchanged."""
-    return str(Path(reference).resolve()) if reference != "default" and os.path.exists(reference) else reference
 
 
 def build_request(options: dict[str, Any], config: Path | None = None) -> IndexRequest:

@@ -173,12 +173,6 @@ def estimate_index(store: Store, request: IndexRequest, progress: ProgressCallba
             "inputs": surveyed.new,
             "skipped": surveyed.skipped,
             "ignored": surveyed.ignored,
-            "shards": costs.shards,
-            "images": costs.images,
-            "frames": costs.frames,
-            "timed": costs.timed,
-            "seconds": costs.seconds,
-            "disk_bytes": costs.disk_bytes,
+            **asdict(costs),
             "workers": workers,
-            "device": device,
         }

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, list_files, parse_name
+from vestigo.datasets.files import GALLERY, QUERY, TRAIN, list_files, parse_name
 from vestigo.datasets.recognise import recognise
 from vestigo.reports.panels import panel
 from vestigo_models.errors import BadInput, UsageError, WorkError
@@ -155,8 +155,8 @@ def label_images(
                 write_description(folder, finder.description)
                 write_file(folder / name, encode_png(region_map.labels))
                 if panels:
-                    drawing = region_panel(named.pixels, region_map, fused=finder.adds_belongings)
-                    write_file(out / PANELS / image.target.parent / name, encode_png(drawing))
+                    panel_path = out / PANELS / image.target.parent / name
+                    write_panel(panel_path, named.pixels, region_map, fused=finder.adds_belongings)
                 labelled += 1
             if judge and judged:
                 judge(*zip(*judged, strict=True))
@@ -197,11 +197,11 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     return bytes(buffer.tobytes())
 
 
-def region_panel(image: NDArray[np.uint8], region_map: RegionMap, *, fused: bool) -> NDArray[np.uint8]:
-    """Draw an image with the parser's regions, the clusters, and (if `fused`) the fused regions next to each other."""
+def write_panel(path: Path, image: NDArray[np.uint8], region_map: RegionMap, *, fused: bool) -> None:
+    """Write an image with the parser's regions, the clusters, and (if `fused`) the fused regions next to each other."""
     layers = [("parser", region_map.body)]
     if region_map.clusters is not None:
         layers.append(("clusters", region_map.clusters))
     if fused:
         layers.append(("regions", region_map.labels))
-    return panel(image, layers)
+    write_file(path, encode_png(panel(image, layers)))

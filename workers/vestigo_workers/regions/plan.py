@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import field_validator
+from pydantic import AfterValidator
 
 from vestigo.store.open import Store
 from vestigo.store.runs.records import InputPlan, ShardPlan
@@ -18,7 +18,7 @@ from vestigo_models.inference.region_finder import MOST_IMAGES
 from vestigo_models.parsing.registry import PARSERS
 from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.plan import KEYS_PER_QUERY, Spool
-from vestigo_workers.indexing.request import absolute_reference
+from vestigo_workers.indexing.request import Reference
 
 REGIONS_SCHEMA_VERSION = 1
 
@@ -33,20 +33,10 @@ class FinderSettings(ExecutorSettings):
         fls: keys of FLS.
     """
 
-    parser: str = "default"
+    parser: Annotated[str, AfterValidator(PARSERS.absolute)] = "default"
     label_map: dict[str, str] | None = None
-    model: str | None = None
+    model: Reference | None = None
     fls: FlsConfig = FlsConfig()
-
-    @field_validator("parser")
-    @classmethod
-    def _with_absolute_path(cls, parser: str) -> str:
-        return PARSERS.absolute(parser)
-
-    @field_validator("model")
-    @classmethod
-    def _with_absolute_model(cls, model: str | None) -> str | None:
-        return None if model is None else absolute_reference(model)
 
 
 class RegionsRequest(FinderSettings):
@@ -79,11 +69,7 @@ class CropGroup:
 
 
 class RunCrops(Spool):
-    """The crops of a run by identity.
-
-    Attributes:
-        skipped: groups that `new_groups` skipped.
-    """
+    """The crops of a run by identity; `skipped` counts the groups that `new_groups` skipped."""
 
     def __init__(self, store: Store, run_id: str) -> None:
         super().__init__("crop (identity TEXT, name TEXT, crop TEXT, file TEXT)")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from vestigo_models.inference.package import resolve_model
 from vestigo_models.inference.region_finder import IMAGES_AT_ONCE, NamedImage, RegionFinder, RegionMap
 from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_workers.indexing.request import fingerprint
-from vestigo_workers.regions.folder import encode_png, region_panel, write_file
+from vestigo_workers.regions.folder import write_panel
 from vestigo_workers.regions.plan import REGIONS_SCHEMA_VERSION, RegionsRequest, RunCrops, region_shards
 from vestigo_workers.regions.worker import RegionsWorker, label_groups, make_finder
 from vestigo_workers.runs.driver import drive, open_executor
@@ -123,14 +123,13 @@ def draw_panels(store: Store, request: RegionsRequest, folder: Path, progress: P
     with RunCrops(store, setup.source.id) as crops:
         groups = crops.groups()
         while batch := list(islice(groups, IMAGES_AT_ONCE)):
-            for labelled in label_groups(root, batch, finder):
-                for crop, region_map in labelled:
-                    if isinstance(region_map, RegionMap) and isinstance(crop.image, NamedImage):
-                        drawing = region_panel(crop.image.pixels, region_map, fused=finder.adds_belongings)
-                        try:
-                            write_file(folder / f"{crop.id}.png", encode_png(drawing))
-                        except OSError as error:
-                            raise WorkError(f"cannot write to {folder}: {error.strerror or error}") from error
-                        drawn += 1
+            for crop, region_map in chain.from_iterable(label_groups(root, batch, finder)):
+                if isinstance(region_map, RegionMap) and isinstance(crop.image, NamedImage):
+                    path = folder / f"{crop.id}.png"
+                    try:
+                        write_panel(path, crop.image.pixels, region_map, fused=finder.adds_belongings)
+                    except OSError as error:
+                        raise WorkError(f"cannot write to {folder}: {error.strerror or error}") from error
+                    drawn += 1
             progress(drawn, len(crops))
     return drawn

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +23,7 @@ from vestigo.store.review.records import LabelSet
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.networks.weights import CONFIG, write_config
-from vestigo_models.progress import OpenProgress, ProgressCallback
+from vestigo_models.progress import OpenProgress
 from vestigo_workers.indexing.request import absolute_reference
 from vestigo_workers.retraining.data import collect_data, exclude_test_identities, refuse_leaks, split_own_identities
 from vestigo_workers.retraining.fit import RetrainingData, RetrainMode, retrain
@@ -135,14 +136,9 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         facts = ModelFacts.of(candidate)
         store.models.register(candidate.digest, name=out.name, location=str(out.resolve()), facts=facts)
         store.models.record_training(candidate.digest, base.digest, origin)
-        bars: dict[str, ProgressCallback] = {}
-
-        def open_evaluation(stage: str) -> ProgressCallback:
-            if stage not in bars:
-                bars[stage] = open_progress(f"judging: {stage}")
-            return bars[stage]
-
-        pair = evaluate_pair(test_data, serving, candidate, device=request.device, progress=open_evaluation)
+        # Both models are shown in the same bars.
+        open_bar = cache(lambda stage: open_progress(f"judging: {stage}"))
+        pair = evaluate_pair(test_data, serving, candidate, device=request.device, progress=open_bar)
         test = STORE_SPLIT if dataset is None else split_name(dataset)
     verdict = decide_promotion(pair.differences, request.margins)
     gate = gate_record(verdict, serving_digest, pair.differences)

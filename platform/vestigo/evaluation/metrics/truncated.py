@@ -115,11 +115,12 @@ class CameraPairScores:
     def __add__(self, other: CameraPairScores) -> CameraPairScores:
         """Add scores; cameras that one of them lacks have no queries there."""
         size = max(len(self.queries), len(other.queries))
-        return CameraPairScores(
-            queries=_padded(self.queries, size) + _padded(other.queries, size),
-            ap=_padded(self.ap, size) + _padded(other.ap, size),
-            first=_padded(self.first, size) + _padded(other.first, size),
-        )
+
+        def add(name: str) -> NDArray[Any]:
+            ours, theirs = getattr(self, name), getattr(other, name)
+            return np.asarray(np.pad(ours, (0, size - len(ours))) + np.pad(theirs, (0, size - len(theirs))))
+
+        return CameraPairScores(queries=add("queries"), ap=add("ap"), first=add("first"))
 
 
 NO_PAIRS = CameraPairScores(queries=np.zeros((0, 0), np.int64), ap=np.zeros((0, 0)), first=np.zeros((0, 0), np.int64))
@@ -222,7 +223,3 @@ def _score_lists(
     ordinal, first = number_matches(hits, hit_rank, size)
     precision = np.bincount(hits, weights=ordinal / hit_rank, minlength=size)
     return precision / np.maximum(matches, 1), first, np.bincount(hits, minlength=size).astype(np.int64)
-
-
-def _padded(values: NDArray[Any], size: int) -> NDArray[Any]:
-    return np.pad(values, (0, size - len(values)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from vestigo.datasets.formats.files import parse_member
+from vestigo.datasets.files import parse_member
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator
 from vestigo.ingest.sources.naming import NamingRules, file_kind, is_image, is_video
 from vestigo_models.errors import BadInput

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from vestigo.datasets.formats.files import is_dataset, list_files, parse_name
+from vestigo.datasets.files import is_dataset, list_files, parse_name
 from vestigo.ingest.decoding import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
 from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip, printable

@@ -170,8 +170,7 @@ def people(write_dataset: Any) -> Path:
 def test_two_models_are_compared(
     archive: Path, people: Path, vestigo: Command, refused: Refused, models: dict[str, Path], digests: dict[str, str]
 ) -> None:
-    from vestigo.evaluation.compare import compare
-    from vestigo.evaluation.evaluate import evaluate_model
+    from vestigo.evaluation.evaluate import compare, evaluate_model
     from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.inference.extractor import Extractor
 

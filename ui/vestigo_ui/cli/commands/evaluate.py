@@ -49,7 +49,7 @@ def evaluate_command(
     Example: vestigo evaluate Market-1501-v15.09.15 --model default --html report.html
     """
     from vestigo.datasets.recognise import load_dataset_for_model
-    from vestigo.evaluation.compare import compare as compare_evaluations
+    from vestigo.evaluation.evaluate import compare as compare_evaluations
     from vestigo.evaluation.evaluate import evaluate_model
     from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.attribute_filter.modes import choose_filter

@@ -29,14 +29,14 @@ def score_command(
 
     Example: vestigo score features.parquet --distance euclidean --json
     """
-    from vestigo.datasets.formats.features import read_features
     from vestigo.evaluation.evaluate import evaluate_features
+    from vestigo.evaluation.features import read_features
     from vestigo.evaluation.ranking import EvaluationOptions
 
     started = time.monotonic()
     query, gallery = read_features(features)
     options = EvaluationOptions(**vars(ranking), metric=distance)
-    with progress("ranking", len(query.pids)) as update:
+    with progress("ranking", len(query[1])) as update:
         evaluation = evaluate_features(query, gallery, options, lambda _: update)
     result = {
         **full_result(evaluation),

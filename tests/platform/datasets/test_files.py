@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vestigo.datasets.formats.files import GALLERY, QUERY, TRAIN, is_dataset, list_files, parse_name
+from vestigo.datasets.files import GALLERY, QUERY, TRAIN, is_dataset, list_files, parse_name
 from vestigo.datasets.recognise import load_dataset
 from vestigo.ingest.inputs import ImageInput
 from vestigo.ingest.sources.discover import discover

@@ -5,15 +5,16 @@ same image: a query is never compared with itself under the protocols that look 
 name there, null or empty, is an image of its own.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from vestigo.evaluation.metrics.ranking import ImageSet
+from vestigo_models.arrays import FloatArray, Int64Array
 from vestigo_models.errors import DatasetError, first_line
 
 _KINDS = {
@@ -24,14 +25,8 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FeatureSet:
-    """N features with their identities."""
-
-    embeddings: NDArray[np.floating]  # (N, D) float64 or float32
-    pids: NDArray[np.int64]  # (N,) int64
-    camids: NDArray[np.int64]  # (N,) int64
-    ids: NDArray[np.int64] | None  # (N,) int64, equal for equal images; None if the file names no images
+FeatureSet = tuple[FloatArray, ImageSet]
+"""Features (N, D), float64 or float32, and their images."""
 
 
 def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
@@ -54,26 +49,17 @@ def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
         raise DatasetError(f"{path}: split holds {min(unknown)!r}; it is query or gallery")
     if "query" not in splits:
         raise DatasetError(f"{path}: no row has split query, so there is nothing to score")
-    ids: NDArray[np.int64] | None = None
-    if "image" in table.column_names:
-        ids = _image_ids(table.column("image").to_pylist())
+    ids = _image_ids(table.column("image").to_pylist()) if "image" in table.column_names else None
     pids, camids = (table.column(name).to_numpy().astype(np.int64) for name in ("pid", "camid"))
-
-    def part(name: str) -> FeatureSet:
-        rows = splits == name
-        return FeatureSet(
-            embeddings=embeddings[rows], pids=pids[rows], camids=camids[rows], ids=None if ids is None else ids[rows]
-        )
-
-    return part("query"), part("gallery")
+    images = ImageSet(pids=pids, camids=camids, ids=ids)
+    query, gallery = (np.flatnonzero(splits == name) for name in ("query", "gallery"))
+    return (embeddings[query], images[query]), (embeddings[gallery], images[gallery])
 
 
-def _image_ids(names: list[Any]) -> NDArray[np.int64]:
+def _image_ids(names: list[Any]) -> Int64Array:
     """Return (N,) numbers that are equal for equal names; a name that is missing (None, NaN, "") equals no other."""
-    first: dict[Any, int] = {}
-    is_missing = [name is None or name != name or name == "" for name in names]
-    rows = range(len(names))
-    return np.array([row if is_missing[row] else first.setdefault(names[row], row) for row in rows], dtype=np.int64)
+    codes, _ = pd.factorize(np.array([None if name == "" else name for name in names], dtype=object))
+    return np.where(codes < 0, -1 - np.arange(len(codes)), codes).astype(np.int64)
 
 
 def _check_columns(table: pa.Table, path: Path) -> None:
@@ -89,7 +75,7 @@ def _check_columns(table: pa.Table, path: Path) -> None:
         raise DatasetError(f"{path}: {'; '.join(mistakes)}")
 
 
-def _matrix(column: pa.Array, path: Path) -> NDArray[np.floating]:
+def _matrix(column: pa.Array, path: Path) -> FloatArray:
     lengths = np.unique(np.asarray(column.value_lengths(), dtype=np.int64))
     if len(lengths) > 1:
         raise DatasetError(f"{path}: embeddings have different lengths, from {lengths[0]} to {lengths[-1]}")

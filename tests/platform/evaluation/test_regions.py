@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.random_models import random_package
-from vestigo.evaluation.training_regions import evaluate_training_regions
+from vestigo.evaluation.regions import evaluate_training_regions
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image

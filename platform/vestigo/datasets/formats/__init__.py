@@ -1,1 +1,0 @@
-"""Layouts of datasets and of feature files."""
