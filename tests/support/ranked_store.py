@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.old_rankings import make_old
-from vestigo.retrieval.bulk import crop_queries, rank_gallery, tracklet_queries
+from vestigo.retrieval.bulk import crop_queries, image_queries, rank_gallery, tracklet_queries
 from vestigo.retrieval.gallery import Scope
-from vestigo.retrieval.image_queries import image_queries
 from vestigo.store.open import Store
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image, encode_jpeg

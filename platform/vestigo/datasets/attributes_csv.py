@@ -1,10 +1,10 @@
 """Attribute labels of identities as CSV rows `pid, attribute, value`, as `vestigo label export` writes them."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vestigo.csv_files import csv_writer, read_csv_rows
 from vestigo.datasets.attributes_mat import IdentityLabels
@@ -21,17 +21,13 @@ def count_votes(votes: Iterable[tuple[int, str, str]], schema: AttributeSchema) 
 
     The most frequent value wins, and of equally frequent ones the first of the schema.
     """
-    counts: dict[int, NDArray[np.int64]] = {}
-    for pid, name, value in votes:
-        column = schema.slice(name).start + schema[name].values.index(value)
-        counts.setdefault(pid, np.zeros(schema.classes, np.int64))[column] += 1
-    pids = np.array(sorted(counts), dtype=np.int64)
-    labels = np.full((len(pids), len(schema)), -1, dtype=np.int64)
-    for row, pid in enumerate(pids.tolist()):
-        for position, name in enumerate(schema.names):
-            votes_of_values = counts[pid][schema.slice(name)]
-            if votes_of_values.any():
-                labels[row, position] = votes_of_values.argmax()
+    counts = Counter((pid, schema.slice(name).start + schema[name].values.index(value)) for pid, name, value in votes)
+    pids = np.array(sorted({pid for pid, _ in counts}), dtype=np.int64)
+    table = np.zeros((len(pids), schema.classes), dtype=np.int64)
+    for (pid, column), count in counts.items():
+        table[np.searchsorted(pids, pid), column] = count
+    groups = [table[:, schema.slice(name)] for name in schema.names]
+    labels = np.stack([np.where(group.any(axis=1), group.argmax(axis=1), -1) for group in groups], axis=1)
     return IdentityLabels.from_labels(schema, pids, labels)
 
 

@@ -19,20 +19,14 @@ DISTRACTOR_PID = 0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """N images in the order of their file names. Images are read on demand.
+    """N images in the order of their file names. Images are read on demand."""
 
-    Attributes:
-        paths: N image files.
-        pids: (N,) int64, identities as the file names give them; 0 is a distractor.
-        camids: (N,) int64, cameras counted from 0.
-        labels: (N, n) int64, one class for each attribute, -1 where none is annotated. Of several colours, the first.
-        yes: (N, M) bool, every class that the annotation accepts: one for most attributes, none or several colours.
-    """
-
-    paths: tuple[Path, ...]
-    pids: NDArray[np.int64]
-    camids: NDArray[np.int64]
+    paths: tuple[Path, ...]  # N image files
+    pids: NDArray[np.int64]  # (N,) int64, identities as the file names give them; 0 is a distractor
+    camids: NDArray[np.int64]  # (N,) int64, cameras counted from 0
+    # (N, n) int64, one class for each attribute, -1 where none is annotated. Of several colours, the first.
     labels: NDArray[np.int64]
+    # (N, M) bool, every class that the annotation accepts: one for most attributes, none or several colours
     yes: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -51,14 +45,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReidDataset:
-    """A dataset in a public layout: `name`, `root`, its attribute `schema` and splits.
-
-    Attributes:
-        junk: Number of images dropped on load because their identity is -1.
-        passed_over: Number of files that are not read, by kind.
-        without_labels: Why there are no attribute labels, "" if there are. Identities and cameras do not need the
-            annotation, so a dataset without it still loads.
-    """
+    """A dataset in a public layout: `name`, `root`, its attribute `schema` and splits."""
 
     name: str
     root: Path
@@ -66,9 +53,11 @@ class ReidDataset:
     train: Split
     query: Split
     gallery: Split
-    junk: int
+    junk: int  # Number of images dropped on load because their identity is -1
+    # Why there are no attribute labels, "" if there are. Identities and cameras do not need the annotation, so a
+    # dataset without it still loads.
     without_labels: str
-    passed_over: Mapping[str, int] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)  # Number of files that are not read, by kind
 
     @property
     def is_rendered(self) -> bool:

@@ -1,6 +1,6 @@
 """What a dataset is read as: its layout, and counts of identities, images, cameras and attribute values by split."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
-from vestigo.datasets.files import GALLERY, QUERY, TRAIN, SplitFiles, list_files
+from vestigo.datasets.files import GALLERY, QUERY, TRAIN, ImageLabel, list_files
 from vestigo.datasets.recognise import FORMATS, Layout, read_labels, recognise_files, require_folder
 from vestigo.datasets.reid import DISTRACTOR_PID, JUNK_PID
 from vestigo_models.errors import DatasetError
@@ -57,9 +57,7 @@ class DatasetStatistics:
 def dataset_statistics(path: Path, schema: AttributeSchema | None = None) -> DatasetStatistics:
     """Count what a dataset holds: a folder, which may lack splits, or an annotation file (`.mat`).
 
-    Args:
-        path: The folder or file.
-        schema: Attributes to count, those of the layout by default.
+    The attributes of `schema` are counted, those of the layout by default.
 
     Raises:
         DatasetError: If it is no dataset, or its annotation is broken.
@@ -73,26 +71,24 @@ def dataset_statistics(path: Path, schema: AttributeSchema | None = None) -> Dat
         raise DatasetError(f"{path}: not a dataset; it has neither {', '.join(SPLITS)} with images nor lists of MSMT17")
     schema = schema or layout.schema
     train_labels, test_labels, without_labels = read_labels(path, layout, schema)
-    splits: dict[str, SplitStatistics] = {}
-    passed_over = dict(files.passed_over)
-    for folder, split in files.splits.items():
-        unread = sum(label is None for label in split.labels)
-        if unread:
-            passed_over[OTHER_NAMES] = passed_over.get(OTHER_NAMES, 0) + unread
-        labels = train_labels if folder == TRAIN else test_labels
-        splits[SPLITS[folder]] = _split_statistics(split, None if without_labels else labels)
+    images = {name: [label for label in split.labels if label] for name, split in files.splits.items()}
+    unread = sum(len(split.labels) for split in files.splits.values()) - sum(map(len, images.values()))
+    splits = {}
+    for name, labels in images.items():
+        people = train_labels if name == TRAIN else test_labels
+        splits[SPLITS[name]] = _split_statistics(labels, None if without_labels else people)
     # Queries are images of gallery people; DukeMTMC-reID's gallery also shows people who are never searched.
-    counted = [files.splits[folder] for folder in (TRAIN, GALLERY) if folder in files.splits]
-    searched = [files.splits[folder] for folder in (TRAIN, QUERY) if folder in files.splits]
+    counted = [*images.get(TRAIN, []), *images.get(GALLERY, [])]
+    searched = [*images.get(TRAIN, []), *images.get(QUERY, [])]
     return DatasetStatistics(
         layout=layout.name,
         splits=splits,
-        identities=len({label.pid for split in searched for label in split.labels if label and label.pid > 0}),
-        images=sum(label is not None for split in counted for label in split.labels),
-        cameras=len({label.camera for split in counted for label in split.labels if label}),
+        identities=len({label.pid for label in searched if label.pid > 0}),
+        images=len(counted),
+        cameras=len({label.camera for label in counted}),
         attributes=0 if without_labels else len(schema),
         columns=0 if without_labels else _columns(schema),
-        passed_over=passed_over,
+        passed_over=files.passed_over | ({OTHER_NAMES: unread} if unread else {}),
         without_labels=without_labels,
         raised=files.raised,
     )
@@ -126,8 +122,7 @@ def _layout_of_annotation(path: Path, schema: AttributeSchema | None) -> Layout:
     return named if named in fitting else fitting[0]
 
 
-def _split_statistics(split: SplitFiles, labels: IdentityLabels | None) -> SplitStatistics:
-    images = [label for label in split.labels if label is not None]
+def _split_statistics(images: Sequence[ImageLabel], labels: IdentityLabels | None) -> SplitStatistics:
     pids = {label.pid for label in images if label.pid > 0}
     return SplitStatistics(
         identities=len(pids),

@@ -69,18 +69,11 @@ def write_rendered(
     The first half of the identities trains, the rest is tested: the first image of each of them under each camera is a
     query, the others are gallery, with distractors (pid 0000, other people) and junk (-1, boxes without a person).
 
-    Args:
-        out: An empty or new folder.
-        preset: A name of `PRESETS`; its counts are used where an argument is None.
-        identities: Number of identities.
-        cameras: Number of cameras.
-        images_per_camera: Images of each identity under each camera.
-        video_seconds: Length of the footage of each camera; 0 writes none.
-        seed: Fixes every random choice.
-        progress: Receives files done and files in total.
-        processes: Worker processes; None takes one for each core.
-        behind: Whether to write the region maps without belongings too; no other file changes.
-        schema: Also write the attributes of this schema to `attributes.csv`; they must be attributes of Market-1501.
+    `out` is an empty or new folder, `preset` a name of `PRESETS`; its counts are used where an argument is None.
+    `images_per_camera` are those of each identity, `video_seconds` of 0 write no footage, `seed` fixes every random
+    choice, and `processes` are by default one for each core. `behind` also writes the region maps without belongings;
+    no other file changes. The attributes of `schema`, which must be of Market-1501, are also written to
+    `attributes.csv`. `progress` receives files done and files in total.
 
     Returns:
         `identities`, `images`, `videos` and `digest`: SHA-256 over everything written, decoded, in order of name;

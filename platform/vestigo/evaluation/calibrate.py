@@ -97,19 +97,12 @@ def calibrate_model(
 
 
 def calibrate(
-    query: ImageFeatures,
-    gallery: ImageFeatures,
-    schema: AttributeSchema,
-    measured_on: str,
-    *,
-    names: Sequence[str] = (),
-    max_conflicts: int = 0,
-    seed: int = 0,
+    query: ImageFeatures, gallery: ImageFeatures, schema: AttributeSchema, measured_on: str, *, seed: int = 0
 ) -> Calibration:
     """Measure what the filter modes `auto` and `soft` need, on identities that the model was not trained on.
 
-    Query and gallery have uncalibrated probabilities and may be the same images. The filter compares the attributes
-    `names` (none named = all) and keeps crops with at most `max_conflicts` conflicts.
+    Query and gallery have uncalibrated probabilities and may be the same images. The filter compares all attributes and
+    keeps crops without conflict.
 
     Raises:
         ConfigError: If no query has a true match on another camera, or the gallery has no other identity.
@@ -123,22 +116,16 @@ def calibrate(
         schema,
         identities=np.concatenate([part.images.pids for part in parts]),
     )
-    calibrated = (
-        apply_temperatures(query.features.probabilities, temperatures, schema),
-        apply_temperatures(gallery.features.probabilities, temperatures, schema),
+    query_probabilities, gallery_probabilities = (
+        apply_temperatures(side.features.probabilities, temperatures, schema) for side in (query, gallery)
     )
-    curve = measure_curve(
-        _without_identities(query, calibrated[0], fitted),
-        _without_identities(gallery, calibrated[1], fitted),
-        schema,
-        names=names,
-        max_conflicts=max_conflicts,
-        seed=seed,
-    )
+    query_crops = _without_identities(query, query_probabilities, fitted)
+    gallery_crops = _without_identities(gallery, gallery_probabilities, fitted)
+    calibrated = (query_probabilities, gallery_probabilities)
     return Calibration(
         temperatures=temperatures,
-        filter=record_filter(curve, names, max_conflicts),
-        soft=fit_soft_filter(query, gallery, calibrated, schema, names=names, seed=seed),
+        filter=record_filter(measure_curve(query_crops, gallery_crops, schema, seed=seed)),
+        soft=fit_soft_filter(query, gallery, calibrated, schema, seed=seed),
         measured_on=measured_on,
     )
 
@@ -157,7 +144,6 @@ def fit_soft_filter(
     calibrated: tuple[Float32Array, Float32Array],
     schema: AttributeSchema,
     *,
-    names: Sequence[str] = (),
     seed: int = 0,
 ) -> SoftRecord | None:
     """Select the weight and threshold of the best mAP; weight 0 is among them. None if no query can be scored.
@@ -171,7 +157,7 @@ def fit_soft_filter(
     for rows in np.array_split(sampled, max(1, len(sampled) * len(gallery) // PAIRS_AT_ONCE)):
         distances = part_visible_distance(query.features.descriptors[rows], gallery.features.descriptors)
         penalties = {
-            threshold: conflict_penalty(calibrated[0][rows], calibrated[1], schema, threshold, names)
+            threshold: conflict_penalty(calibrated[0][rows], calibrated[1], schema, threshold)
             for threshold in (1.0, *THRESHOLDS)
         }
         for (weight, threshold), scores in zip(settings, parts, strict=True):

@@ -3,13 +3,17 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vestigo.datasets.recognise import load_dataset, recognise
 from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA, UNKNOWN_PID
+from vestigo.ingest.crops import whole_image_id
+from vestigo.ingest.embedding import embed_files
 from vestigo.ranking.top_k import Ranking
 from vestigo.resolve import require_crops, resolve_search_model
 from vestigo.retrieval.filter import NO_FILTER, FilteredScan
@@ -28,12 +32,16 @@ from vestigo.retrieval.truth import RankingTruth, distinct_ids
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING
-from vestigo_models.arrays import Int64Array
+from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
+from vestigo_models.errors import BadInput, UsageError
+from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.features import CropFeatures
+from vestigo_models.inference.images import encode_jpeg, find_images, read_image, shrink
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
 QUERIES_A_BATCH = 256
+THUMBNAIL_HEIGHT = 256
 
 QueryKind = Literal["crops", "tracklets", "images"]
 
@@ -102,6 +110,59 @@ def tracklet_queries(store: SearchableStore, model: Model) -> BulkQueries:
         model=model.digest,
         kind="tracklets",
     )
+
+
+def image_queries(
+    folder: Path, open_encoder: Callable[[], Extractor], progress: ProgressCallback
+) -> tuple[BulkQueries, dict[str, int]]:
+    """Make queries from the images in a folder.
+
+    Of a dataset, the query split is taken. An image that was indexed as a whole crop is recognised by its name and
+    content. Returns the queries, and reason -> number of unreadable images.
+
+    Raises:
+        UsageError: If the folder does not exist or has no image.
+        DatasetError: If the dataset cannot be read.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such file or folder")
+    labels: list[tuple[int, str]] = []
+    if recognise(folder) is not None:
+        query = load_dataset(folder).query
+        paths = list(query.paths)
+        labels = [(int(pid), f"c{camid + 1}") for pid, camid in zip(query.pids, query.camids, strict=True)]
+    else:
+        paths = find_images(folder)
+    if not paths:
+        raise UsageError(f"{folder}: holds no image")
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    sizes: dict[int, tuple[int, int]] = {}
+
+    def measure(rows: Sequence[int], crops: Sequence[UInt8Array]) -> None:
+        sizes.update((row, (crop.shape[0], crop.shape[1])) for row, crop in zip(rows, crops, strict=True))
+
+    encoder = open_encoder()
+    embedded = embed_files(paths, encoder, progress, measure)
+    rows = embedded.rows.tolist()
+    queries = BulkQueries(
+        names=[names[row] for row in rows],
+        features=embedded.features,
+        own=[(whole_image_id(names[row], paths[row].read_bytes(), sizes[row]),) for row in rows],
+        model=encoder.package.digest,
+        kind="images",
+        labels=[labels[row] for row in rows] if labels else [],
+        thumbnail=lambda position: _thumbnail(paths[rows[position]]),
+        source=folder.resolve().name,
+    )
+    return queries, embedded.unreadable
+
+
+def _thumbnail(path: Path) -> bytes | None:
+    try:
+        return encode_jpeg(shrink(read_image(path), THUMBNAIL_HEIGHT))
+    except BadInput:
+        # The file was readable before; the ranking is saved without its thumbnail.
+        return None
 
 
 def rank_gallery(

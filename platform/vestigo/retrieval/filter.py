@@ -49,12 +49,26 @@ RESTORED_AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GalleryFilter:
-    """Which crops of one gallery a discarding filter keeps for Q queries."""
+class QueryRule:
+    """The rule by which a filter compares crops with Q queries."""
 
     choice: FilterChoice
     schema: AttributeSchema
     probabilities: Float32Array  # (Q, M) float32 of the queries
+
+    def encode(self, probabilities: Float32Array) -> UInt64Array:
+        """Return the reliable predictions of n crops, or queries, as words (n,)."""
+        return encode_predictions(probabilities, self.schema, self.choice.threshold, self.choice.names)
+
+    def penalize(self, queries: Float32Array, crops: Float32Array) -> Float32Array:
+        """Return the penalties (q, n) of the conflicts of q queries and n crops."""
+        return conflict_penalty(queries, crops, self.schema, self.choice.threshold, self.choice.names)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GalleryFilter(QueryRule):
+    """Which crops of one gallery a discarding filter keeps for Q queries."""
+
     below: Int64Array  # (Q,) int64; crops with fewer conflicts are kept
     # (Q,) of the crops with exactly `below` conflicts those are kept whose penalty and id do not come after these;
     # minus infinity and b"" to keep none
@@ -71,7 +85,8 @@ class GalleryFilter:
 
         Memory is O(Q x attributes + batch), and 1 % of the gallery for each query that would keep less.
         """
-        counts, compared = _conflict_counts(choice, schema, probabilities, scan())
+        rule = QueryRule(choice=choice, schema=schema, probabilities=probabilities)
+        counts, compared = _conflict_counts(rule, scan())
         reach = np.cumsum(counts, axis=1)
         kept = reach[:, min(choice.max_conflicts, len(schema))]
         least = least_kept(compared)
@@ -84,20 +99,11 @@ class GalleryFilter:
         size = max(1, RESTORED_AT_ONCE // max(1, least))
         for start in range(0, len(few), size):
             rows = few[start : start + size]
-            cuts = _cuts(choice, schema, probabilities[rows], below[rows], missing[rows], scan())
+            cuts = _cuts(rule, rows, below[rows], missing[rows], scan())
             ids = ids.astype(np.promote_types(ids.dtype, cuts[1].dtype))
             penalties[rows], ids[rows] = cuts
         kept[few] = least
-        return cls(
-            choice=choice,
-            schema=schema,
-            probabilities=probabilities,
-            below=below,
-            penalties=penalties,
-            ids=ids,
-            kept=kept,
-            compared=compared,
-        )
+        return cls(**vars(rule), below=below, penalties=penalties, ids=ids, kept=kept, compared=compared)
 
     @property
     def kept_fraction(self) -> float:
@@ -107,17 +113,15 @@ class GalleryFilter:
     def added_distances(self, ids: pa.Array, probabilities: Float32Array) -> AddedDistances:
         """Return what a batch's distances increase by: zero for kept crops, infinity for discarded ones."""
         names = encode_ids(ids)
-        words = _encode(self.choice, self.schema, probabilities)
+        words = self.encode(probabilities)
 
         def added(rows: slice) -> Float64Array:
-            queries = self.probabilities[rows]
-            query_words = _encode(self.choice, self.schema, queries)
-            counts = count_conflicts(query_words, words, self.schema)
+            counts = count_conflicts(self.encode(self.probabilities[rows]), words, self.schema)
             is_kept = counts < self.below[rows, None]
             restoring = np.flatnonzero(self.penalties[rows] > -np.inf)
             if len(restoring):
                 cut, last = self.penalties[rows][restoring, None], self.ids[rows][restoring, None]
-                penalties = _penalties(self.choice, self.schema, queries[restoring], probabilities)
+                penalties = self.penalize(self.probabilities[rows][restoring], probabilities)
                 before = (penalties < cut) | ((penalties == cut) & (names <= last))
                 is_kept[restoring] |= before & (counts[restoring] == self.below[rows][restoring, None])
             return np.where(is_kept, 0.0, np.inf)
@@ -125,13 +129,8 @@ class GalleryFilter:
         return added
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SoftFilter:
+class SoftFilter(QueryRule):
     """The filter that discards nothing: conflicts add to the distance."""
-
-    choice: FilterChoice
-    schema: AttributeSchema
-    probabilities: Float32Array  # (Q, M) float32 of the queries
 
     kept_fraction = 1.0
 
@@ -139,8 +138,7 @@ class SoftFilter:
         """Return what a batch's distances increase by: the weighted penalty."""
 
         def added(rows: slice) -> Float64Array:
-            penalties = _penalties(self.choice, self.schema, self.probabilities[rows], probabilities)
-            return self.choice.weight * penalties.astype(np.float64)
+            return self.choice.weight * self.penalize(self.probabilities[rows], probabilities).astype(np.float64)
 
         return added
 
@@ -199,22 +197,17 @@ class FilteredScan:
             yield GalleryBatch(ids=ids, descriptors=features.descriptors, added=added)
 
 
-def _conflict_counts(
-    choice: FilterChoice,
-    schema: AttributeSchema,
-    queries: Float32Array,
-    batches: Iterable[tuple[pa.Array, Float32Array]],
-) -> tuple[Int64Array, int]:
+def _conflict_counts(rule: QueryRule, batches: Iterable[tuple[pa.Array, Float32Array]]) -> tuple[Int64Array, int]:
     """Return how many crops have 0, 1, ... conflicts with each query, (Q, attributes + 1), and the number of crops."""
-    width = len(schema) + 1
-    counts = np.zeros((len(queries), width), dtype=np.int64)
-    query_words = _encode(choice, schema, queries)
+    width = len(rule.schema) + 1
+    counts = np.zeros((len(rule.probabilities), width), dtype=np.int64)
+    query_words = rule.encode(rule.probabilities)
     compared = 0
     for _, probabilities in batches:
         # Crops with the same word have the same conflicts.
-        words, crops = np.unique(_encode(choice, schema, probabilities), return_counts=True)
-        for start in range(0, len(queries), QUERIES_AT_ONCE):
-            part = count_conflicts(query_words[start : start + QUERIES_AT_ONCE], words, schema)
+        words, crops = np.unique(rule.encode(probabilities), return_counts=True)
+        for start in range(0, len(counts), QUERIES_AT_ONCE):
+            part = count_conflicts(query_words[start : start + QUERIES_AT_ONCE], words, rule.schema)
             for number in range(width):
                 counts[start : start + QUERIES_AT_ONCE, number] += (part == number) @ crops
         compared += len(probabilities)
@@ -222,27 +215,26 @@ def _conflict_counts(
 
 
 def _cuts(
-    choice: FilterChoice,
-    schema: AttributeSchema,
-    queries: Float32Array,
+    rule: QueryRule,
+    rows: Int64Array,
     level: Int64Array,
     missing: Int64Array,
     batches: Iterable[tuple[pa.Array, Float32Array]],
 ) -> PenaltyList:
-    """Return penalty and id of the last crop that is restored for each of q queries.
+    """Return penalty and id of the last crop that is restored for each of the q queries `rows`.
 
     Restored are the first `missing` crops, by penalty and id, with `level` conflicts.
     """
-    first: list[PenaltyList] = [(np.empty(0, np.float32), np.empty(0, "S1")) for _ in queries]
-    query_words = _encode(choice, schema, queries)
+    first: list[PenaltyList] = [(np.empty(0, np.float32), np.empty(0, "S1")) for _ in rows]
+    query_words = rule.encode(rule.probabilities[rows])
     for ids, probabilities in batches:
         names = encode_ids(ids)
-        counts = count_conflicts(query_words, _encode(choice, schema, probabilities), schema)
-        for row, at_level in enumerate(counts == level[:, None]):
+        counts = count_conflicts(query_words, rule.encode(probabilities), rule.schema)
+        for position, at_level in enumerate(counts == level[:, None]):
             places = np.flatnonzero(at_level)
             if len(places):
-                penalties = _penalties(choice, schema, queries[[row]], probabilities[places])[0]
-                first[row] = _first(first[row], (penalties, names[places]), int(missing[row]))
+                penalties = rule.penalize(rule.probabilities[rows[[position]]], probabilities[places])[0]
+                first[position] = _first(first[position], (penalties, names[places]), int(missing[position]))
     last = [(penalties[-1], names[-1]) for penalties, names in first]
     return np.array([pair[0] for pair in last], np.float32), np.array([pair[1] for pair in last], "S")
 
@@ -252,13 +244,3 @@ def _first(held: PenaltyList, more: PenaltyList, count: int) -> PenaltyList:
     penalties, names = np.concatenate([held[0], more[0]]), np.concatenate([held[1], more[1]])
     order = np.lexsort((names, penalties))[:count]
     return penalties[order], names[order]
-
-
-def _encode(choice: FilterChoice, schema: AttributeSchema, probabilities: Float32Array) -> UInt64Array:
-    return encode_predictions(probabilities, schema, choice.threshold, choice.names)
-
-
-def _penalties(
-    choice: FilterChoice, schema: AttributeSchema, queries: Float32Array, crops: Float32Array
-) -> Float32Array:
-    return conflict_penalty(queries, crops, schema, choice.threshold, choice.names)

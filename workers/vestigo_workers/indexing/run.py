@@ -1,7 +1,7 @@
-"""Index an archive: survey the sources, plan shards, drive the run, resume it."""
+"""Index an archive: survey the sources, plan shards, drive the run, resume it, repeat it with another model."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,20 +15,25 @@ from vestigo.ingest.estimate import estimate_indexing
 from vestigo.ingest.inputs import ImageInput, Locator
 from vestigo.ingest.shards import shard_from_json
 from vestigo.ingest.sources.discover import source_kind
-from vestigo.resolve import resolve_index_model
+from vestigo.resolve import resolve_digest, resolve_index_model, resolve_reindex_model
 from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
+from vestigo.store.runs.records import Run
 from vestigo_models.detection.registry import active_detector, resolve_auto
 from vestigo_models.devices import resolve_device
-from vestigo_models.errors import FingerprintMismatch
+from vestigo_models.errors import FingerprintMismatch, SourceError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, resolve_model
 from vestigo_models.progress import OpenProgress, ProgressCallback, ignore_stages
+from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.plan import shard_plans, survey
-from vestigo_workers.indexing.request import CROPS_SCHEMA_VERSION, IndexRequest, fingerprint
+from vestigo_workers.indexing.request import CROPS_SCHEMA_VERSION, IndexRequest, build_request, fingerprint
 from vestigo_workers.indexing.worker import ExtractionWorker
 from vestigo_workers.runs.driver import drive, open_executor
 from vestigo_workers.runs.result import RunResult
+
+EXECUTION_SETTINGS = (*ExecutorSettings.model_fields, "slice_seconds", "batch_size", "decode_threads")
+"""Settings of a request that change no row; a repetition may override them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +66,17 @@ class IndexSetup:
             "start": self.request.start.isoformat() if self.request.start else None,
             **{name: value for name, value in names.items() if value not in (None, "UTC")},
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReindexResult:
+    """The repeated runs."""
+
+    model: str  # digest of the model that indexed again
+    runs: tuple[RunResult, ...]  # the new runs, oldest sources first
+    missing: tuple[str, ...]  # sources that no longer exist; their crops stay as they were
+    stale: int  # crops of other models that stay, from missing sources or missing or broken files
+    unended: tuple[str, ...]  # runs of other models that another process may still drive; they were not repeated
 
 
 def prepare(request: IndexRequest) -> IndexSetup:
@@ -140,6 +156,66 @@ def with_located_model(store: Store, request: IndexRequest) -> IndexRequest:
     reference = request.model if "model" in request.model_fields_set else None
     place = resolve_index_model(store, reference)
     return request if place is None else request.model_copy(update={"model": place})
+
+
+def reindex_stale(
+    store: Store, open_progress: OpenProgress, *, model: str | None = None, settings: Mapping[str, Any]
+) -> ReindexResult:
+    """Repeat the runs that produced crops of other models, with their own sources and settings.
+
+    The rows of each run are replaced in the transaction that ends its repetition. `model` is named as in a request; by
+    default it is the serving model, else the newest with crops. `settings` are overrides with keys out of
+    `EXECUTION_SETTINGS`.
+
+    Raises:
+        StoreError: Nothing is indexed, or another version of Vestigo made a run.
+        ConfigError: A setting is wrong.
+        ModelError: The model does not exist.
+        SourceError: No source of the stale runs exists any more.
+    """
+    digest = resolve_reindex_model(store).digest if model is None else resolve_digest(store, model)
+    stale = store.runs.stale(digest)
+    overrides = {**settings, "model": model or digest}
+    requests = [
+        with_located_model(store, build_request(request.model_dump() | overrides))
+        for request in _distinct_requests(stale)
+    ]
+    missing = [source for request in requests for source in request.sources if not _exists(source)]
+    remaining = [
+        request.model_copy(update={"sources": sources})
+        for request in requests
+        if (sources := tuple(source for source in request.sources if source not in missing))
+    ]
+    if missing and not remaining:
+        raise SourceError(f"nothing can be indexed again: {', '.join(missing)} no longer exist; restore the sources")
+    runs = tuple(index(store, request, open_progress, reindex_stale=True) for request in remaining)
+    return ReindexResult(
+        model=digest,
+        runs=runs,
+        missing=tuple(dict.fromkeys(missing)),
+        stale=sum(count for other, count in store.models.crop_counts().items() if other != digest),
+        unended=tuple(run.id for run in stale if run.status == "running"),
+    )
+
+
+def _distinct_requests(runs: Sequence[Run]) -> list[IndexRequest]:
+    """Return the requests of runs that have ended, each once, in the order of their last occurrence."""
+    requests: dict[str, IndexRequest] = {}
+    for run in runs:
+        if run.status != "running":
+            request = IndexRequest.of_run(run)
+            key = request.model_dump_json(exclude={"model", *EXECUTION_SETTINGS})
+            requests.pop(key, None)
+            requests[key] = request
+    return list(requests.values())
+
+
+def _exists(source: str) -> bool:
+    try:
+        source_kind(source)
+    except SourceError:
+        return False
+    return True
 
 
 def estimate_index(store: Store, request: IndexRequest, progress: ProgressCallback) -> dict[str, Any]:

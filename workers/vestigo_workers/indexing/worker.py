@@ -1,9 +1,10 @@
 """The worker that turns shards of an archive into files of crops, detections and tracklets."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from itertools import starmap
+from itertools import islice, starmap
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vestigo.ingest.crops import CropCandidate, crop_id, detect_still
+from vestigo.ingest.crops import MAX_CROP_HEIGHT, CropCandidate, crop_id, detect_still
 from vestigo.ingest.decoding import decode_frames, decode_images
 from vestigo.ingest.inputs import ImageInput
 from vestigo.ingest.shards import AssemblyShard, ImageShard, SliceShard, shard_from_json
@@ -19,23 +20,32 @@ from vestigo.ingest.video.assembly import assemble_tracklets
 from vestigo.ingest.video.decode import FrameReader
 from vestigo.ingest.video.slices import process_slice
 from vestigo.store.faults import fault_point
+from vestigo.store.parquet.descriptors import feature_columns
 from vestigo.store.parquet.files import DataRoot, FileKind, WrittenFile
-from vestigo.store.parquet.schemas import crop_schema
+from vestigo.store.parquet.schemas import EMBEDDING, SINCE_2, crop_schema
 from vestigo.store.runs.records import InputFailure, InputOutcome, InputState, ShardTask
 from vestigo_models.arrays import BoolArray
 from vestigo_models.detection.registry import AUTO, active_detector, is_crop_size
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import BadInput, ModelError, WorkError, first_line
 from vestigo_models.inference.extractor import Extractor
+from vestigo_models.inference.images import encode_jpeg, shrink
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.tracking.quality import crop_quality, dhash
 from vestigo_workers.executors.base import ShardResult
 from vestigo_workers.indexing.request import IndexRequest
-from vestigo_workers.indexing.rows import CropRow, crop_row, embed_rows, picked_rows
 
 GPU_DECODERS = 2
 """Processes that decode ahead of a GPU."""
 NOT_FINITE = "numbers that are not finite (NaN or infinity)"
+CropRow = dict[str, Any]
+"""Columns of a crop row except those that a model computes.
+
+`image` is RGB uint8 (height, width, 3); `encoded` is the crop's own JPEG bytes if the archive holds them, else None.
+"""
+CANDIDATE_COLUMNS = (
+    "crop_id", "frame", "offset_s", "frame_width", "frame_height", "score", "quality", "dhash", "image",
+)  # fmt: skip
 
 
 class ExtractionWorker:
@@ -172,11 +182,21 @@ class ExtractionWorker:
         return ShardResult(files=tuple(files))
 
     def _embed(self, rows: Iterator[CropRow]) -> tuple[pa.Table, BoolArray]:
-        """Return the embedded rows, and which of them are finite."""
-        parts = list(embed_rows(rows, self._extractor))
+        """Embed and encode rows in batches of fixed size; return the table, and which of its rows are finite."""
         schema = crop_schema(self._extractor.package.embedding_dim)
-        is_finite = np.concatenate([np.ones(0, dtype=bool), *(finite for _, finite in parts)])
-        return pa.Table.from_batches([batch for batch, _ in parts], schema=schema), is_finite
+        computed = {*SINCE_2.names, EMBEDDING, "image"}
+        batches: list[pa.RecordBatch] = []
+        is_finite: list[BoolArray] = [np.ones(0, dtype=np.bool_)]
+        while batch := list(islice(rows, self._extractor.batch_size)):
+            outputs = self._extractor.extract([row["image"] for row in batch])
+            columns: dict[str, Any] = {
+                name: [row[name] for row in batch] for name in schema.names if name not in computed
+            }
+            columns["image"] = [row["encoded"] or encode_jpeg(shrink(row["image"], MAX_CROP_HEIGHT)) for row in batch]
+            columns |= feature_columns(outputs.descriptors, outputs.probabilities, outputs.areas)
+            batches.append(pa.RecordBatch.from_pydict(columns, schema=schema))
+            is_finite.append(outputs.are_finite())
+        return pa.Table.from_batches(batches, schema=schema), np.concatenate(is_finite)
 
 
 class ShardFiles:
@@ -200,6 +220,31 @@ class ShardFiles:
             raise WorkError(
                 f"cannot write to {self.root.folder.name}: {error.strerror or first_line(error)}"
             ) from error
+
+
+def crop_row(
+    source: str,
+    name: str,
+    camera: str,
+    start: datetime | None,
+    candidate: CropCandidate,
+    pid: int | None = None,
+    encoded: bytes | None = None,
+) -> CropRow:
+    """Return the row of a candidate from the input `name`; `start` is when its video began or the still was taken."""
+    x, y, w, h = (float(value) for value in candidate.box)
+    time = start + timedelta(seconds=candidate.offset_s or 0.0) if start is not None else None
+    columns = {column: getattr(candidate, column) for column in CANDIDATE_COLUMNS}
+    place = {"x": x, "y": y, "w": w, "h": h, "camera": camera, "time": time, "tracklet": ""}
+    return {**columns, **place, "source": source, "input": name, "pid": pid, "encoded": encoded}
+
+
+def picked_rows(batch: pa.RecordBatch, tracklet_of: dict[str, str]) -> pa.RecordBatch:
+    """Return the rows of `batch` whose crops assembly selected, with their tracklets filled in."""
+    crop_ids = pa.array(list(tracklet_of), pa.string())
+    rows = batch.filter(pc.is_in(batch.column("crop_id"), value_set=crop_ids))
+    tracklets = pa.array([tracklet_of[name] for name in rows.column("crop_id").to_pylist()], pa.string())
+    return rows.set_column(rows.schema.get_field_index("tracklet"), "tracklet", tracklets)
 
 
 def whole_image(item: ImageInput, image: NDArray[np.uint8]) -> CropCandidate:

@@ -97,7 +97,9 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
     label_set = (
         save_label_set(store, projects) if request.version is None else store.label_sets.load(request.version)[0]
     )
-    examples = read_training_examples(read_label_set(store, label_set), base.schema, _error_rate(store, projects, base))
+    pairs = count_pairs(base.schema, (task for project in projects for task in annotated_tasks(store, project)))
+    error_rate = estimate_annotator_error(base.schema, pairs).rate
+    examples = read_training_examples(read_label_set(store, label_set), base.schema, error_rate)
     name = request.name or f"{base.name.partition('-labels')[0]}-labels{label_set.version}"
     store_place = Path(store.ref)
     home = request.folder or (store_place if store_place.is_dir() else store_place.parent) / "models"
@@ -166,12 +168,6 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         promoted=promoted,
         scores=pair,
     )
-
-
-def _error_rate(store: Store, projects: tuple[str, ...], base: ModelPackage) -> float:
-    assert base.schema is not None
-    pairs = count_pairs(base.schema, (task for name in projects for task in annotated_tasks(store, name)))
-    return estimate_annotator_error(base.schema, pairs).rate
 
 
 def _origin(

@@ -12,7 +12,7 @@ from vestigo.store.open import Store
 from vestigo.store.runs.records import RunStatus, ShardTask
 from vestigo_models.errors import LeaseLost, StoreUnavailable, VestigoError, first_line
 from vestigo_models.progress import ProgressCallback
-from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, Finished, InlineExecutor, WorkerFactory
+from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, InlineExecutor, WorkerFactory
 from vestigo_workers.indexing.plan import pick_spec
 from vestigo_workers.runs.result import RunResult
 
@@ -107,7 +107,13 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
                 ended = executor.next()
                 task = busy.pop(ended.task.id)
                 check_lease()
-                _settle(store, task, ended)
+                if isinstance(ended, Died):
+                    store.shards.record_death(task.id, ended.reason, pick_spec)
+                else:
+                    result = ended.result
+                    fault_point("driver.before-commit")
+                    store.shards.commit(task.id, files=result.files, outcomes=result.outcomes, failures=result.failures)
+                    fault_point("driver.after-commit")
                 totals = store.runs.totals(run_id)
                 progress(totals.inputs - totals.pending, totals.inputs)
         except VestigoError as error:
@@ -131,13 +137,3 @@ def _with_files(store: Store, task: ShardTask) -> ShardTask:
         kind: store.shards.file_paths(task.run_id, kind=kind, after=task.after) for kind in ("detections", "candidates")
     }
     return replace(task, spec={**task.spec, "files": files})
-
-
-def _settle(store: Store, task: ShardTask, ended: Finished | Died) -> None:
-    if isinstance(ended, Died):
-        store.shards.record_death(task.id, ended.reason, pick_spec)
-        return
-    result = ended.result
-    fault_point("driver.before-commit")
-    store.shards.commit(task.id, files=result.files, outcomes=result.outcomes, failures=result.failures)
-    fault_point("driver.after-commit")

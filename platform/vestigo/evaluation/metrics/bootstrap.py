@@ -32,14 +32,14 @@ class Difference:
     identities: int
 
 
-def compare_map(first: QueryScores, second: QueryScores, pids: Int64Array, *, seed: int = 0) -> Difference:
+def compare_map(first: QueryScores, second: QueryScores, pids: Int64Array) -> Difference:
     """Compare the mAP of two models on the same queries with identities `pids` (Q,); unscored queries do not count."""
     scored = (first.status == SCORED) & (second.status == SCORED)
-    return compare_means(first.ap[scored], second.ap[scored], pids[scored], seed=seed)
+    return compare_means(first.ap[scored], second.ap[scored], pids[scored])
 
 
 def compare_accuracies(
-    first: BoolArray, second: BoolArray, pids: Int64Array, schema: AttributeSchema, *, seed: int = 0
+    first: BoolArray, second: BoolArray, pids: Int64Array, schema: AttributeSchema
 ) -> dict[str, Difference | None]:
     """Compare the accuracies of two models on the same N images with identities `pids`, attribute by attribute.
 
@@ -48,10 +48,7 @@ def compare_accuracies(
     if len(np.unique(pids)) < 2:
         return dict.fromkeys(schema.names)
     before, after = first.T.astype(np.float64), second.T.astype(np.float64)
-    return {
-        name: compare_means(before[position], after[position], pids, seed=seed)
-        for position, name in enumerate(schema.names)
-    }
+    return {name: compare_means(before[position], after[position], pids) for position, name in enumerate(schema.names)}
 
 
 def compare_means(

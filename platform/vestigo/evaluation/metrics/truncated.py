@@ -182,18 +182,18 @@ def score_camera_pairs(rows: TruncatedRows, protocol: Protocol, cameras: int) ->
     )
 
 
-def mean_interval(values: Float64Array, pids: Int64Array, *, seed: int = 0) -> Difference:
+def mean_interval(values: Float64Array, pids: Int64Array) -> Difference:
     """Return the mean of N fractions in percent with its 95 % interval; see `gain_interval`."""
-    return gain_interval(np.zeros_like(values), values, pids, seed=seed)
+    return gain_interval(np.zeros_like(values), values, pids)
 
 
-def gain_interval(first: Float64Array, second: Float64Array, pids: Int64Array, *, seed: int = 0) -> Difference:
+def gain_interval(first: Float64Array, second: Float64Array, pids: Int64Array) -> Difference:
     """Return the gain of the mean of `second` over that of `first`, N fractions each of the same items.
 
     As `compare_means`, in time and memory that do not grow with the identities.
     """
     positions = np.unique(pids, return_inverse=True)[1]
-    return compare_means(first, second, np.asarray(positions % GROUPS, np.int64), seed=seed)
+    return compare_means(first, second, np.asarray(positions % GROUPS, np.int64))
 
 
 def _status(rows: TruncatedRows, protocol: Protocol) -> Int64Array:

@@ -66,8 +66,7 @@ def demo_command(
     Example: vestigo demo --out demo
     """
     from vestigo.datasets.synthetic import write_rendered
-    from vestigo.retrieval.bulk import rank_gallery
-    from vestigo.retrieval.image_queries import image_queries
+    from vestigo.retrieval.bulk import image_queries, rank_gallery
     from vestigo.retrieval.query import open_encoder
     from vestigo.store.open import Store
     from vestigo_workers.indexing.request import IndexRequest

@@ -126,7 +126,7 @@ def index_command(
 
 def _reindex(ref: str, given: set[str], options: Mapping[str, Any]) -> Output:
     """Repeat every run with crops of other models than the serving one or `--model`."""
-    from vestigo_workers.indexing.reindex import EXECUTION_SETTINGS, reindex_stale
+    from vestigo_workers.indexing.run import EXECUTION_SETTINGS, reindex_stale
     from vestigo_workers.runs.result import summarize
 
     if unfit := sorted(given - {"model", *EXECUTION_SETTINGS}):

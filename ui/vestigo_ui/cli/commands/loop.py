@@ -50,7 +50,7 @@ def loop_command(
     """
     from vestigo.review.sampling.sample import SamplingRequest
     from vestigo.review.sampling.strategies import DEFAULT_STRATEGY
-    from vestigo_workers.indexing.reindex import reindex_stale
+    from vestigo_workers.indexing.run import reindex_stale
     from vestigo_workers.retraining.review_round import RoundRequest, plan_round, review_round
 
     request = RoundRequest(

@@ -90,8 +90,7 @@ def _read_queries(
     store: Store, queries: Path | None, searched: opts.SearchedModel, device: str
 ) -> tuple[BulkQueries, dict[str, int]]:
     """Return the queries, and the number of skipped images by reason."""
-    from vestigo.retrieval.bulk import crop_queries, tracklet_queries
-    from vestigo.retrieval.image_queries import image_queries
+    from vestigo.retrieval.bulk import crop_queries, image_queries, tracklet_queries
     from vestigo.retrieval.query import open_encoder
 
     if queries is None or queries.is_file():

@@ -18,9 +18,8 @@ from vestigo.store.open import Store
 from vestigo_models.detection import registry as detectors
 from vestigo_models.errors import ConfigError, ModelError, SourceError, StoreError
 from vestigo_models.inference.package import ModelPackage
-from vestigo_workers.indexing.reindex import ReindexResult, reindex_stale
 from vestigo_workers.indexing.request import IndexRequest
-from vestigo_workers.indexing.run import index
+from vestigo_workers.indexing.run import ReindexResult, index, reindex_stale
 from vestigo_workers.runs.result import RunResult
 
 SETTINGS: dict[str, Any] = {"executor": "inline", "device": "cpu", "detector": "none"}
