@@ -1,6 +1,7 @@
 """Figures with one look: colours for colour-blind readers, readable on light and dark pages."""
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,26 @@ def error_bars(low: ArrayLike, value: ArrayLike, high: ArrayLike) -> dict[str, A
 
 
 def show_figure(figure: go.Figure, *, key: str, alt: str, modes: Sequence[str] = ()) -> Any:
-    """Show a figure; with selection `modes` (points, box), return the selection and rerun when it changes."""
+    """Show a figure; with selection `modes` (points, box), return the selection and rerun when it changes.
+
+    Names on axes and in legends are shown as they are, though Plotly reads a part of HTML in them.
+    """
+    figure = go.Figure(figure)
+    for trace in figure.data:
+        trace.update({field: _escape(trace[field]) for field in ("x", "y", "name") if field in trace})
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        axis.categoryarray = _escape(axis.categoryarray)
     selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": tuple(modes)} if modes else {}
     config = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"], "responsive": True}
     return st.plotly_chart(figure, key=key, alt=alt, config=config, **selection)
+
+
+def _escape(value: Any) -> Any:
+    """Return text, or an array of it, with Plotly's markup escaped; other values as they are."""
+    if isinstance(value, str):
+        return escape(value, quote=False)
+    is_text = value is not None and any(isinstance(item, str) for item in value)
+    return [_escape(item) for item in value] if is_text else value
 
 
 def clicked_point(figure: go.Figure, *, key: str, alt: str) -> str | None:
