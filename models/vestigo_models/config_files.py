@@ -12,10 +12,8 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.text_files import read_text
 
 MAX_YAML_BYTES = 64 * 1024
-MAX_JSON_BYTES = 16 * 1024 * 1024
-"""Larger files are refused: no configuration has so much text."""
-MAX_DEPTH = 50
-"""Largest number of lists and mappings inside one another."""
+MAX_JSON_BYTES = 16 * 1024 * 1024  # larger files are refused: no configuration has so much text
+MAX_DEPTH = 50  # largest number of lists and mappings inside one another
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -43,11 +41,7 @@ def read_yaml(path: Path, subject: str) -> Any:
 
 
 def parse_yaml(text: str, subject: str) -> Any:
-    """Return the content of a YAML text.
-
-    Raises:
-        ConfigError: If the text cannot be read, is too large or not YAML; the message begins with `subject`.
-    """
+    """Return the content of a YAML text; raise ConfigError, beginning with `subject`, if it is too large or invalid."""
     return _parse(text, subject, "YAML", MAX_YAML_BYTES, partial(yaml.load, Loader=_PlainLoader))
 
 

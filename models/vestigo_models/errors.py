@@ -65,9 +65,7 @@ class WorkError(VestigoError):
 class BadInput(VestigoError):
     """One input cannot be processed; it is quarantined and the run continues.
 
-    Attributes:
-        reason: A short stable code that reports group by, such as `empty-file` or `truncated`.
-        detail: A sentence for readers.
+    `reason` is a short stable code that reports group by, such as `empty-file`; `detail` is a sentence for readers.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -33,10 +33,8 @@ Result = TypeVar("Result")
 
 SECONDS = 60.0
 """Longest wait for one result. Children work ahead of their caller, so that most waits are shorter than the work."""
-SLOWEST_READING = 1_000_000
-"""Bytes per second of the slowest medium on which a large file is read to its end."""
-MEMORY_BYTES = 4 * 2**30
-"""Largest private memory of a child: decoding an image of the largest size takes half of it."""
+SLOWEST_READING = 1_000_000  # bytes per second of the slowest medium on which a large file is read to its end
+MEMORY_BYTES = 4 * 2**30  # largest private memory of a child: decoding an image of the largest size takes half of it
 CRASHED = "decoder-crashed"
 CALLS, IDLE_CHILDREN = 200, 2
 """Calls that one child serves, in case a library leaks, and children that are kept between calls."""
@@ -66,11 +64,10 @@ def call(
     """
     # A child that has served calls may crash because of an earlier file; a new one shows whose fault it is.
     for has_retry in (True, False):
-        results = stream(
-            _call_once, function, *args, name=name, seconds=seconds, memory_bytes=memory_bytes, reuse=has_retry
-        )
         try:
-            (result,) = results
+            (result,) = stream(
+                _call_once, function, *args, name=name, seconds=seconds, memory_bytes=memory_bytes, reuse=has_retry
+            )
             break
         except BadInput as error:
             if not has_retry or error.reason != CRASHED:

@@ -16,9 +16,6 @@ def create_private(path: Path, mode: str = "wb", newline: str | None = None) -> 
 
     The folder is created if there is none. A device or pipe is written directly. `mode` is `wb`, or `w` for text in
     UTF-8.
-
-    Raises:
-        OSError: If the file cannot be written.
     """
     encoding = None if "b" in mode else "utf-8"
     path = Path(os.path.realpath(path))

@@ -39,13 +39,9 @@ class Component(Generic[Factory]):
 class ComponentRegistry(Generic[Factory]):
     """Components of one kind by name.
 
-    An entry point of `group` names an `Component`. It is loaded when its name is used, never to list names.
-
-    Args:
-        kind: What the components are, in error messages.
-        group: Component point group of installed packages.
-        entries: Built-in components.
-        reserved: References that are handled by the caller; they come first in `usage`.
+    An entry point of installed packages in `group` names a `Component`. It is loaded when its name is used, never to
+    list names. `kind` is what the components are, in error messages; `reserved` references are handled by the caller
+    and come first in `usage`.
     """
 
     def __init__(

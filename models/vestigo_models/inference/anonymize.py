@@ -17,26 +17,19 @@ from vestigo_models.errors import BadInput
 from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.schemas.regions import BACKGROUND, HEAD
 
-Box = tuple[int, int, int, int]
-"""x, y, width, height in pixels."""
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
-CELLS = 4
-"""Largest number of coarse cells across a head."""
+CELLS = 4  # largest number of coarse cells across a head
 CROP_ROWS, FRAME_ROWS = 24, 32
 """Rows of coarse cells in a crop and a frame: a head is a seventh of a person, who fills a crop and rarely a frame."""
 LEAST_CELL = 2
 UPRIGHT = 1.4
 """Smallest ratio of height and width of a crop that shows a whole person; in others the head may be anywhere."""
-PARTIAL_ROWS = 6
-"""Rows of coarse cells in a crop that a head may fill."""
-HEAD_PROBABILITY, BODY_PROBABILITY = 0.1, 0.35
-"""Smallest probabilities at which a cell of the parser is head, and body."""
-LEAST_HEAD = 0.06
-"""Smallest height of a head, as a share of the crop's."""
-HEADLESS_TOP = 0.3
-"""Share of the crop's height, from the top, without sharp body if no head is found."""
-MARGIN = 0.2
-"""Margin around a head, as a share of its size."""
+PARTIAL_ROWS = 6  # rows of coarse cells in a crop that a head may fill
+HEAD_PROBABILITY, BODY_PROBABILITY = 0.1, 0.35  # smallest probabilities at which a cell of the parser is head, and body
+LEAST_HEAD = 0.06  # smallest height of a head, as a share of the crop's
+HEADLESS_TOP = 0.3  # share of the crop's height, from the top, without sharp body if no head is found
+MARGIN = 0.2  # margin around a head, as a share of its size
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

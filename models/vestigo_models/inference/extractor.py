@@ -1,6 +1,7 @@
 """Inference: descriptors, attribute probabilities and regions of crops."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import numpy as np
 import torch
@@ -17,8 +18,7 @@ from vestigo_models.networks.build import fold_batch_norms
 from vestigo_models.networks.outputs import PART, NetworkOutput
 from vestigo_models.networks.semantic import SemanticNetwork
 
-Crops = Sequence[UInt8Array]
-"""RGB crops of any size, (h, w, 3) uint8 each."""
+Crops = Sequence[UInt8Array]  # RGB crops of any size, (h, w, 3) uint8 each
 
 
 class Extractor:
@@ -45,7 +45,7 @@ class Extractor:
         return self._compute_maps(crops, lambda network, x: network.segment(x)[1].float().softmax(dim=1))
 
     def feature_maps(self, crops: Crops) -> tuple[Float32Array, Float32Array | None]:
-        """Compute F, N x H x W x C, and P, N x H x W x K, of N crops in one pass; P is None without regions.
+        """Compute F (N x H x W x C) and P (N x H x W x K) of N crops in one pass; P is None without regions.
 
         Raises:
             ValueError: If the model has no feature map.
@@ -90,7 +90,7 @@ class Extractor:
         if package.config.flip_average:
             outputs.append(self._network(x.flip(3)))
         areas = torch.stack([_region_areas(output) for output in outputs]).mean(dim=0)
-        visible = areas[:, 1:] * package.cells >= package.config.network.visibility_min_cells
+        visible = areas[:, 1:] * prod(package.grid) >= package.config.network.visibility_min_cells
         posts = {kind: sum(output.features[kind].post for output in outputs) for kind in outputs[0].features}
         vectors = build_descriptors(posts, visible, concat=package.config.network.distance == "concat")
         count = len(crops)

@@ -10,10 +10,8 @@ from PIL import Image
 
 from vestigo_models.errors import BadInput, first_line
 
-HEAD_BYTES = 512
-"""Bytes at the start of a file that `find_format` reads."""
-MAX_SIDE = 65_500
-"""Pixels. No camera makes a longer side, and crops are stored as JPEG, whose encoder ends there."""
+HEAD_BYTES = 512  # bytes at the start of a file that `find_format` reads
+MAX_SIDE = 65_500  # pixels. No camera makes a longer side, and crops are stored as JPEG, whose encoder ends there
 _TILE_WIDTH, _TILE_LENGTH, _BITS_PER_SAMPLE = 322, 323, 258  # tags of TIFF
 _TIFF_COMPRESSIONS = frozenset(
     {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "jpeg", "lzma", "zstd"}
@@ -142,7 +140,7 @@ def _is_cut_off(data: bytes, name: str) -> bool:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and declared end of the content of each chunk of a PNG, the last at its IEND or the file's end.
+    """Yield type, start and declared end of the content of each chunk of a PNG, up to IEND or the end of the file.
 
     A declared end may lie behind the end of the file.
     """

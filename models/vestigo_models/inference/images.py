@@ -26,10 +26,8 @@ from vestigo_models.inference.image_formats import (
 
 IMAGE_SUFFIXES = frozenset(suffix for each in FORMATS for suffix in each.suffixes.split())
 """Endings of image files, the same for every command."""
-MAX_PIXELS = 100_000_000
-"""Larger images are refused by their header, before pixels are decoded (300 MB as RGB)."""
-MAX_BYTES = 6 * MAX_PIXELS
-"""Larger files are not read: the size of an uncompressed image of 16-bit colour."""
+MAX_PIXELS = 100_000_000  # larger images are refused by their header, before pixels are decoded (300 MB as RGB)
+MAX_BYTES = 6 * MAX_PIXELS  # larger files are not read: the size of an uncompressed image of 16-bit colour
 _BAND = 1024
 _LEFTOVERS = frozenset({".ds_store", ".localized", "desktop.ini", "ehthumbs.db", "thumbs.db"})
 _LEFTOVER_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})

@@ -68,15 +68,10 @@ class PackageConfig(StrictModel):
 
 
 class ModelPackage:
-    """A network for inference, with its configuration.
+    """A network for inference, in evaluation mode, with its configuration.
 
-    Attributes:
-        config: The configuration.
-        network: The network, in evaluation mode.
-        schema: Attributes that it predicts; None without attributes.
-        regions: Regions that it predicts; None without regions.
-        calibration: Measured on validation identities; None without one.
-        digest: SHA-256 (hex) of weights and output settings; stored features are bound to it.
+    `schema`, `regions` and `calibration` are None where the model has none. Stored features are bound to `digest`, the
+    SHA-256 (hex) of weights and output settings.
 
     Raises:
         ConfigError: If the calibration is invalid, or that of other attributes.
@@ -130,18 +125,9 @@ class ModelPackage:
         stride = BACKBONES[self.config.network.backbone].strides[0]
         return self.input_size[0] // stride, self.input_size[1] // stride
 
-    @property
-    def cells(self) -> int:
-        """Number of cells of F."""
-        return self.grid[0] * self.grid[1]
-
     @classmethod
     def from_pretrained(cls, ref: str | Path) -> ModelPackage:
-        """Load a package; `ref` is that of `resolve_model`. Weights become float32.
-
-        Raises:
-            ModelError: If there is no such package, or its files do not fit each other.
-        """
+        """Load a package, with weights in float32; raise ModelError as `resolve_model`, or if its files do not fit."""
         folder = resolve_model(ref)
         config = read_config(folder, PackageConfig, "model")
         network = build_network(config.network, schema=config.attributes, regions=config.regions)
@@ -177,11 +163,7 @@ def package_network(config: PackageConfig, trained: ReidNetwork) -> ModelPackage
 
 
 def resolve_model(ref: str | Path) -> Path:
-    """Return the folder of a package: `default` (ships with Vestigo), a folder, or `hub:ID`, which is fetched.
-
-    Raises:
-        ModelError: If there is no such package.
-    """
+    """Return the folder of a package: `default` (ships with Vestigo), a folder, or `hub:ID`; ModelError without one."""
     name = str(ref)
     if name == "default":
         return Path(str(resources.files("vestigo_models") / "packages" / DEFAULT_PACKAGE))

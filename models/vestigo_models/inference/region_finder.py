@@ -21,8 +21,7 @@ from vestigo_models.parsing.base import Parsed, Parser
 from vestigo_models.parsing.label_maps import merge_labels, resample_regions
 from vestigo_models.schemas.regions import BELONGINGS, REGIONS
 
-IMAGES_AT_ONCE = 64
-"""Smallest number of images that are parsed and embedded together; memory is the features of these."""
+IMAGES_AT_ONCE = 64  # smallest number of images that are parsed and embedded together; memory is the features of these
 MOST_IMAGES = 256
 """Largest number of images of one identity that are clustered together: 0.5 GB of the paper's features."""
 

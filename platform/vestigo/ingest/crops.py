@@ -11,12 +11,9 @@ from vestigo_models.detection.base import Detector
 from vestigo_models.inference.images import shrink
 from vestigo_models.tracking.quality import crop_quality, dhash
 
-STILL = -1
-"""The frame number of a still image."""
-MAX_CROP_HEIGHT = 512
-"""Taller crops are scaled down: no network needs more pixels, and a slice holds many crops."""
-MIN_SIDE = 2.0
-"""Boxes with less than this (pixels) inside the frame are dropped."""
+STILL = -1  # the frame number of a still image
+MAX_CROP_HEIGHT = 512  # taller crops are scaled down: no network needs more pixels, and a slice holds many crops
+MIN_SIDE = 2.0  # boxes with less than this (pixels) inside the frame are dropped
 
 
 def crop_id(name: str, digest: str, frame: int, box: NDArray[np.floating] | Sequence[float]) -> str:

@@ -1,12 +1,14 @@
 """Extract the features of image files in batches; unreadable files are skipped and counted."""
 
+from __future__ import annotations
+
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +19,13 @@ from vestigo_models.inference.images import decode_image
 from vestigo_models.isolation import map_each
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
-READERS = 2
-"""Child processes that read and decode images ahead of the network."""
+if TYPE_CHECKING:
+    from vestigo_models.inference.extractor import Extractor
+
+READERS = 2  # child processes that read and decode images ahead of the network
 IMAGES_PER_BATCH = 256
 OnBatch = Callable[[Sequence[int], Sequence[NDArray[np.uint8]]], None]
 """Called with each batch of readable images: their rows among the N files, and their RGB uint8 pixels."""
-
-
-class CropExtractor(Protocol):
-    """The interface of `vestigo_models.inference.extractor.Extractor`."""
-
-    def extract(self, crops: Sequence[NDArray[np.uint8]]) -> CropFeatures:
-        """Return the features of N RGB uint8 crops; N can be 0."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +40,7 @@ class FileFeatures:
 
 def embed_files(
     paths: Sequence[Path],
-    extractor: CropExtractor,
+    extractor: Extractor,
     progress: ProgressCallback = ignore_progress,
     on_batch: OnBatch | None = None,
 ) -> FileFeatures:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -13,8 +14,7 @@ from vestigo.ingest.shards import ImageShard, Shard, SliceShard
 from vestigo.ingest.video.decode import FrameReader
 from vestigo_models.errors import BadInput
 
-BYTES_PER_CROP = 8_000
-"""A stored row: a JPEG of 128x64 to 384x128 pixels, its embedding and facts."""
+BYTES_PER_CROP = 8_000  # a stored row: a JPEG of 128x64 to 384x128 pixels, its embedding and facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +98,6 @@ def estimate_indexing(
 def _read_frames(shard: SliceShard, count: int) -> Iterator[NDArray[np.uint8]]:
     """Yield at most `count` frames, until one is unreadable."""
     reader = FrameReader(shard.video.path, shard.video.info, shard, shard.tracking.fps)
-    try:
+    with suppress(BadInput):
         for frame in islice(decode_frames(reader), max(0, count)):
             yield frame.image
-    except BadInput:
-        return

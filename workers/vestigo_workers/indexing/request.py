@@ -37,7 +37,7 @@ class IndexRequest(ExecutorSettings):
         start: when the first video of each camera begins (ISO 8601).
         timezone: IANA name of the zone of times without an offset, in `start` and in names of files.
         name_pattern: regular expression of paths with the groups camera, date and time; see
-            `vestigo.ingest.sources.recorders`.
+            `vestigo.ingest.sources.naming`.
         fps: frames per second of video that are examined.
         model: `default`, a package folder, `hub:ID`, or a name or digest of the store's registry; by default the
             serving model.

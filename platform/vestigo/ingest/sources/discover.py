@@ -4,6 +4,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path, PurePosixPath
@@ -23,8 +24,7 @@ from vestigo_models.isolation import call, stream
 SourceKind = Literal["video", "image", "folder", "tar", "zip", "dataset"]
 SYSTEM = "system file"
 HEAD_BYTES = 1 << 16
-NAMING_PARTS = 6
-"""Parts of a single file's path that can name its camera and time; recorders nest so many folders."""
+NAMING_PARTS = 6  # parts of a single file's path that can name its camera and time; recorders nest so many folders
 MAX_OVERLAP = 0.5
 """Share of a video that can show the same time as the one before; recorders repeat some seconds at a cut."""
 _EXAMPLES = "name a video, an image, a folder, a .tar or a .zip"
@@ -71,7 +71,7 @@ def discover(
     Each input is read once for the digest of its content. An unusable file is an `InvalidInput`, a file of another kind
     an `IgnoredFile`. Memory is the names of one folder or one archive, and those of videos whose camera is their name.
 
-    Camera and time come from the names of files and folders (see `recorders`). `camera` is for inputs without
+    Camera and time come from the names of files and folders (see `naming`). `camera` is for inputs without
     `camera=NAME/` in the path and without a match of `name_pattern`; the last resort is the name of the video, archive
     or source folder. `start` is when each camera's first video begins, `zone` that of times without an offset.
 
@@ -130,8 +130,7 @@ def _video_names(root: Path) -> Iterator[str]:
 def _discover(root: Path, kind: SourceKind, naming: NamingRules) -> Iterator[Input]:
     is_empty = True
     for item in _without_overlaps(_list_inputs(root, kind, naming)):
-        is_nothing = isinstance(item, IgnoredFile) or (isinstance(item, InvalidInput) and item.reason == "empty-folder")
-        is_empty = is_empty and is_nothing
+        is_empty &= isinstance(item, IgnoredFile) or (isinstance(item, InvalidInput) and item.reason == "empty-folder")
         yield item
     if is_empty:
         message = f"{root.name} holds no image and no video; name a source that does"
@@ -244,12 +243,10 @@ def content_kind(path: Path) -> Literal["image", "video"] | None:
         head = handle.read(HEAD_BYTES)
     if find_format(head) is not None:
         return "image"
-    try:
-        with open_video(path) as container:
-            video_stream(container)
-    except BadInput:
-        return None
-    return "video"
+    with suppress(BadInput), open_video(path) as container:
+        video_stream(container)
+        return "video"
+    return None
 
 
 def _list_dataset(root: Path, naming: NamingRules) -> Iterator[Input]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -88,11 +89,8 @@ class FrameReader:
     It yields at most one frame of each cell of 1/`fps` seconds, the first that can be decoded. Cells are counted from
     the start of the video. Decoding starts at a keyframe, or at the beginning of the file if seeking misses the
     keyframe. Iterating raises BadInput `unreadable`, `not-a-video`, `no-video`, or `changed` if the file no longer has
-    the planned size.
-
-    Attributes:
-        decoded: Number of owned frames that were decoded, sampled or not.
-        failures: Owned frames that could not be decoded, or whose pixels are damaged.
+    the planned size. It counts the owned frames that were `decoded`, sampled or not; `failures` are those that could
+    not be, or whose pixels are damaged.
     """
 
     def __init__(self, path: str | Path, info: VideoInfo, part: VideoSlice, fps: float) -> None:
@@ -182,7 +180,7 @@ def _numbered_frames(path: Path, info: VideoInfo, entry: Keyframe | None) -> Ite
 
 def _packets_from(container: InputContainer, stream: VideoStream, entry: Keyframe) -> Iterator[Packet[Any]] | None:
     """Return the packets from a keyframe on, including it; None if seeking misses it."""
-    try:
+    with suppress(av.error.FFmpegError):
         container.seek(entry.key, stream=stream)
         packets = container.demux(stream)
         for packet in packets:
@@ -190,7 +188,5 @@ def _packets_from(container: InputContainer, stream: VideoStream, entry: Keyfram
             if packet.is_keyframe and at == entry.key:
                 return chain([packet], packets)
             if packet.is_keyframe and at is not None and at > entry.key:
-                return None
-    except av.error.FFmpegError:
-        return None
+                break
     return None

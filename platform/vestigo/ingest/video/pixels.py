@@ -10,13 +10,10 @@ from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-MAX_PIXEL_ASPECT = Fraction(4)
-"""A larger ratio of a pixel's sides is an error of the header."""
-HD_HEIGHT = 720
-"""Frames of this height and more have the colours of BT.709 where the file names none."""
+MAX_PIXEL_ASPECT = Fraction(4)  # a larger ratio of a pixel's sides is an error of the header
+HD_HEIGHT = 720  # frames of this height and more have the colours of BT.709 where the file names none
 UNSPECIFIED = 2
-COMB_STEP = 10
-"""A line of a comb differs from both its neighbours by more than this, of 255."""
+COMB_STEP = 10  # a line of a comb differs from both its neighbours by more than this, of 255
 MIN_LINES = 3
 
 

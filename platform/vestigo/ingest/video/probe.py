@@ -34,15 +34,13 @@ from vestigo.ingest.video.truncation import missing_bytes
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import MAX_PIXELS
 
-PROBED_FRAMES = 48
-"""Frames that are decoded to check times and entry points; no codec reorders over so many."""
+PROBED_FRAMES = 48  # frames that are decoded to check times and entry points; no codec reorders over so many
 PROBED_PACKETS = 1000
 """Packets that are decoded at most until there are so many frames; recordings can begin long before a keyframe."""
 MAX_LEAD_S = 10
 """Other streams of a file begin at most so long before the video; a longer time is an error of the header."""
 MIN_RATE = Fraction(1, 86400)
-MAX_INTERVALS = 4096
-"""Different lengths of frames that are counted to find the usual one."""
+MAX_INTERVALS = 4096  # different lengths of frames that are counted to find the usual one
 DEMUXERS = (
     "asf,avi,cavsvideo,dhav,dirac,dv,evc,flv,gxf,h261,h263,h264,hevc,ivf,live_flv,m4v,matroska,mjpeg,mov,mpeg,mpegts,"
     "mpegvideo,mpjpeg,mxf,nut,obu,ogg,rm,smjpeg,vc1,vc1test,vvc,webm,wtv,yuv4mpegpipe"

@@ -15,19 +15,9 @@ from vestigo_models.tracking.quality import MotionMeter
 from vestigo_models.tracking.selection import BestCrops, bucket_of
 
 DETECTION_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("frame", pa.int64()),
-        ("cell", pa.int64()),
-        ("offset_s", pa.float64()),
-        ("x", pa.float32()),
-        ("y", pa.float32()),
-        ("w", pa.float32()),
-        ("h", pa.float32()),
-        ("score", pa.float32()),
-        ("motion", pa.float32()),
-        ("predecessor", pa.string()),
-    ]
+    [("id", pa.string()), ("frame", pa.int64()), ("cell", pa.int64()), ("offset_s", pa.float64())]
+    + [(name, pa.float32()) for name in ("x", "y", "w", "h", "score", "motion")]
+    + [("predecessor", pa.string())]
 )
 """Motion is NaN where unknown; predecessor is "" without one, and can be in an earlier slice."""
 
@@ -104,18 +94,11 @@ def process_slice(
                 column.append(value)
         earlier_frames.append((people.ids, frame_chains))
     last_linkable = end_cell + 1 - config.cells(config.max_gap_s)
-    candidates = [
-        candidate
-        for chain in chains
-        if not _is_rejected(chain, complete or chain.last_cell < last_linkable, config)
-        for candidate in chain.crops.best()
-    ]
+    candidates: list[CropCandidate] = []
+    for chain in chains:
+        # Assembly judges tracks of several slices.
+        is_whole = chain.begins_here and (complete or chain.last_cell < last_linkable)
+        if not is_whole or is_person_track(np.array(chain.scores), np.array(chain.motion), config):
+            candidates += chain.crops.best()
     candidates.sort(key=lambda candidate: (candidate.frame, candidate.crop_id))
     return SliceResult(pa.table(columns, schema=DETECTION_SCHEMA), tuple(candidates), sampled)
-
-
-def _is_rejected(chain: _Chain, ends_here: bool, config: TrackingConfig) -> bool:
-    """Whether assembly rejects the track; this is known only if the whole track is in this slice."""
-    if not (chain.begins_here and ends_here):
-        return False
-    return not is_person_track(np.array(chain.scores), np.array(chain.motion), config)

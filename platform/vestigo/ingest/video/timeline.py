@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, cast
@@ -20,10 +21,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-LOOKAHEAD = 32
-"""Packets after a jump that show whether one stamp is wrong, or time goes on from there."""
-GAP_S, BACKWARD_S = 10, 1
-"""Larger steps ahead and back are jumps; smaller ones are gaps and jitter."""
+LOOKAHEAD = 32  # packets after a jump that show whether one stamp is wrong, or time goes on from there
+GAP_S, BACKWARD_S = 10, 1  # larger steps ahead and back are jumps; smaller ones are gaps and jitter
 WRAPS = {"mpegts": 2**33, "mpeg": 2**33, "flv": 2**32}
 """Ticks after which the stamps of a container start again from 0 (ISO/IEC 13818-1, 2.4.3.6, for MPEG)."""
 MAX_WRAP_GAP_S = 3600
@@ -59,22 +58,19 @@ class Clock:
 
     def read(self, packets: Iterable[Packet[Any]]) -> Iterator[tuple[Packet[Any], int | None]]:
         """Yield each packet with its presentation stamp, None if it has none; an error of `packets` comes last."""
-        source = iter(packets)
         upcoming: deque[Packet[Any]] = deque()
         failure: Exception | None = None
-        is_open = True
-        while True:
-            while is_open and len(upcoming) <= LOOKAHEAD:
-                try:
-                    upcoming.append(next(source))
-                except StopIteration:
-                    is_open = False
-                except av.error.FFmpegError as error:
-                    failure, is_open = error, False
-            if not upcoming:
-                break
-            packet = upcoming.popleft()
-            yield packet, self._stamp(packet, upcoming)
+        try:
+            for packet in packets:
+                upcoming.append(packet)
+                if len(upcoming) > LOOKAHEAD:
+                    first = upcoming.popleft()
+                    yield first, self._stamp(first, upcoming)
+        except av.error.FFmpegError as error:
+            failure = error
+        while upcoming:
+            first = upcoming.popleft()
+            yield first, self._stamp(first, upcoming)
         if failure is not None:
             raise failure
 
@@ -158,31 +154,26 @@ class FrameNumbering:
     ) -> Iterator[NumberedFrame]:
         """Yield the frames of stamped packets; reading ends at an error of the container."""
         codec.flags |= int(av.codec.context.Flags.copy_opaque)
-        stamped = iter(packets)
-        position = 0
-        while True:
-            try:
-                packet, stamp = next(stamped)
-            except (StopIteration, av.error.FFmpegError):
-                break
-            shown = is_shown(packet) and (stamp is None or self.begin is None or stamp >= self.begin)
-            packet.opaque = (position, stamp, shown)
-            if shown and stamp is not None and self.ordered:
-                heapq.heappush(self._waiting, (stamp, position))
-            position += 1
-            try:
-                frames = packet.decode()
-            except av.error.EOFError:
-                break
-            except av.error.FFmpegError as error:
-                self._message = error.strerror or type(error).__name__
-                if shown and (stamp is None or not self.ordered):
-                    yield self._next(stamp, None, self._message)
-                continue
-            for frame in frames:
+        with suppress(av.error.FFmpegError):
+            for position, (packet, stamp) in enumerate(packets):
+                shown = is_shown(packet) and (stamp is None or self.begin is None or stamp >= self.begin)
+                packet.opaque = (position, stamp, shown)
+                if shown and stamp is not None and self.ordered:
+                    heapq.heappush(self._waiting, (stamp, position))
+                try:
+                    frames = packet.decode()
+                except av.error.EOFError:
+                    break
+                except av.error.FFmpegError as error:
+                    self._message = error.strerror or type(error).__name__
+                    if shown and (stamp is None or not self.ordered):
+                        yield self._next(stamp, None, self._message)
+                    continue
+                for frame in frames:
+                    yield from self._number(frame)
+        with suppress(av.error.FFmpegError):
+            for frame in codec.decode(None):
                 yield from self._number(frame)
-        for frame in _flush(codec):
-            yield from self._number(frame)
         while self._waiting:
             yield self._next(heapq.heappop(self._waiting)[0], None, self._message)
 
@@ -207,11 +198,3 @@ class FrameNumbering:
     def _next(self, stamp: int | None, frame: VideoFrame | None, problem: str | None) -> NumberedFrame:
         self.index += 1
         return NumberedFrame(self.index - 1, stamp, frame, problem)
-
-
-def _flush(codec: VideoCodecContext) -> list[VideoFrame]:
-    """Return the frames that a decoder still holds."""
-    try:
-        return codec.decode(None)
-    except av.error.FFmpegError:
-        return []

@@ -9,8 +9,7 @@ import pytest
 from tests.support.footage import numbered, write_video
 from vestigo.ingest.inputs import IgnoredFile, InvalidInput, VideoInput
 from vestigo.ingest.sources.discover import discover
-from vestigo.ingest.sources.naming import NamingRules
-from vestigo.ingest.sources.recorders import read_name
+from vestigo.ingest.sources.naming import NamingRules, read_name
 from vestigo_models.errors import SourceError
 
 NAMES = {
