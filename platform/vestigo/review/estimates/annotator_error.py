@@ -12,10 +12,8 @@ from vestigo.review.estimates.shares import ShareEstimate
 from vestigo.review.labels.agreement import CANNOT_TELL, AnnotatedTask
 from vestigo_models.schemas.attributes import AttributeSchema
 
-PRIOR_PAIRS, PRIOR_DIFFER = 20.0, 1.0
-"""Prior before any task has two annotations: one of twenty pairs differs."""
-MAX_RATE = 0.4
-"""With a higher rate annotations would carry no information."""
+PRIOR_PAIRS, PRIOR_DIFFER = 20.0, 1.0  # prior before any task has two annotations: one of twenty pairs differs
+MAX_RATE = 0.4  # with a higher rate annotations would carry no information
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,14 +126,10 @@ def error_from_disagreement(pairs: int, differ: int, values: float) -> Annotator
     """Estimate the annotator error if `differ` of `pairs` annotations of attributes with `values` values differ."""
     count = pairs + PRIOR_PAIRS
     share = (differ + PRIOR_DIFFER) / count
-    rate = _solve_rate(share, values)
+    # The rate e solves share = 2 e - e^2 k / (k - 1) with k values.
+    ratio = values / (values - 1)
+    inside = 1 - ratio * share
+    rate = min(MAX_RATE, (1 - sqrt(inside)) / ratio) if inside > 0 else MAX_RATE
     # Delta method: the derivative of the rate with respect to the share.
     slope = 1 / max(0.1, 2 - 2 * rate * values / (values - 1))
     return AnnotatorError(rate=rate, spread=slope * sqrt(share * (1 - share) / count), pairs=pairs)
-
-
-def _solve_rate(differ: float, k: float) -> float:
-    """Solve d = 2 e - e^2 k / (k - 1) for e."""
-    ratio = k / (k - 1)
-    inside = 1 - ratio * differ
-    return min(MAX_RATE, (1 - sqrt(inside)) / ratio) if inside > 0 else MAX_RATE

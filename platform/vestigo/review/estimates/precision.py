@@ -25,8 +25,7 @@ from vestigo.review.estimates.annotator_error import (
 from vestigo.review.estimates.shares import ShareEstimate, estimate_share, reviews_needed
 from vestigo_models.schemas.attributes import AttributeSchema
 
-NO_LABEL, UNDECIDABLE = -1, -2
-"""Labels that are no class: no annotation or a conflict, and "cannot tell"."""
+NO_LABEL, UNDECIDABLE = -1, -2  # labels that are no class: no annotation or a conflict, and "cannot tell"
 Period = Literal["day", "week", "month"]
 Flags = NDArray[np.bool_]
 
@@ -90,12 +89,12 @@ class AttributePrecision:
         """Return plain data, fractions of 1; `reviewed` counts tasks."""
         return {
             **_to_dict(self.accuracy, "accuracy", ""),
-            "reviewed": _reviewed(self.accuracy),
+            "reviewed": self.accuracy.reviewed if self.accuracy else 0,
             "values": {
                 value: {
                     **_to_dict(estimates.precision, "precision", "precision_"),
                     **_to_dict(estimates.recall, "recall", "recall_"),
-                    "reviewed": _reviewed(estimates.precision),
+                    "reviewed": estimates.precision.reviewed if estimates.precision else 0,
                 }
                 for value, estimates in self.values.items()
             },
@@ -133,16 +132,14 @@ def estimate_precision(crops: AnnotatedCrops, *, confidence: float = 0.0, period
     Predictions below `confidence` do not count in accuracy and precision, and lower the recall. `period` is the unit of
     the results over time; a week is one of ISO 8601, `2024-W07`.
     """
-    periods = period_names(crops.time, period)
+
+    def estimate_parts(parts: NDArray[np.str_]) -> dict[str, dict[str, AttributePrecision]]:
+        return {str(part): estimate_attributes(crops[parts == part], confidence) for part in np.unique(parts) if part}
+
     return PrecisionReport(
         attributes=estimate_attributes(crops, confidence),
-        cameras={
-            str(camera): estimate_attributes(crops[crops.camera == camera], confidence)
-            for camera in np.unique(crops.camera)
-        },
-        periods={
-            str(name): estimate_attributes(crops[periods == name], confidence) for name in np.unique(periods) if name
-        },
+        cameras=estimate_parts(crops.camera),
+        periods=estimate_parts(period_names(crops.time, period)),
     )
 
 
@@ -218,7 +215,3 @@ def _to_dict(estimate: ShareEstimate | None, name: str, prefix: str) -> dict[str
     if estimate is None:
         return {name: None, f"{prefix}low": None, f"{prefix}high": None}
     return {name: estimate.value, f"{prefix}low": estimate.low, f"{prefix}high": estimate.high}
-
-
-def _reviewed(estimate: ShareEstimate | None) -> int:
-    return 0 if estimate is None else estimate.reviewed

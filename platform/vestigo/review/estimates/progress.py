@@ -1,8 +1,7 @@
 """Progress of a project: counts of annotations, corrections and conflicts."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -12,55 +11,43 @@ from vestigo.store.open import Store
 from vestigo.store.review.records import LabelTask
 from vestigo_models.schemas.attributes import AttributeSchema
 
-MAX_CONFLICTS = 20
-"""Conflicts that are listed one by one."""
+MAX_CONFLICTS = 20  # conflicts that are listed one by one
+KINDS = ("answered", "corrected", "cannot_tell")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ReviewProgress:
     """Progress of a project, from one pass over its tasks."""
 
     schema: AttributeSchema
-    answered: Mapping[str, int]  # attribute to number of labels
-    corrected: Mapping[str, int]  # attribute to number of labels that differ from the prediction
-    cannot_tell: Mapping[str, int]  # attribute to number of labels "cannot tell"
-    annotators: Mapping[str, int]  # annotator to number of tasks, most first
-    pairs: Mapping[str, AnnotationPairs]  # pairs of annotations by attribute
-    conflicts: tuple[tuple[LabelTask, Conflict], ...]  # the first `MAX_CONFLICTS` with their tasks
-    conflict_count: int  # number of all conflicts
-    days: Mapping[date, int]  # day (UTC) of a task's newest annotation to number of tasks
+    answered: Counter[str] = field(default_factory=Counter)  # attribute to number of labels
+    corrected: Counter[str] = field(default_factory=Counter)  # attribute to labels that differ from the prediction
+    cannot_tell: Counter[str] = field(default_factory=Counter)  # attribute to labels "cannot tell"
+    annotators: Counter[str] = field(default_factory=Counter)  # annotator to number of tasks, most first
+    pairs: dict[str, AnnotationPairs]  # pairs of annotations by attribute
+    conflicts: list[tuple[LabelTask, Conflict]] = field(default_factory=list)  # the first `MAX_CONFLICTS`
+    conflict_count: int = 0  # number of all conflicts
+    days: Counter[date] = field(default_factory=Counter)  # day (UTC) of a task's newest annotation to number of tasks
 
 
 def review_progress(store: Store, name: str) -> ReviewProgress:
     """Read the progress of a project; memory is one page of tasks."""
     schema = store.review.get_project(name).schema
-    counters: list[Counter[str]] = [Counter() for _ in range(4)]
-    answered, corrected, cannot_tell, annotators = counters
-    days: Counter[date] = Counter()
-    pairs = count_pairs(schema, ())
-    conflicts: list[tuple[LabelTask, Conflict]] = []
-    conflict_count = 0
+    progress = ReviewProgress(schema=schema, pairs=count_pairs(schema, ()))
     for task in annotated_tasks(store, name):
         labels, disputed = task.consensus.labels, task.consensus.conflicts
-        add_pairs(pairs, task)
-        annotators.update(task.annotations.keys())
-        answered.update(labels.keys())
-        cannot_tell.update(attribute for attribute, label in labels.items() if label == CANNOT_TELL)
-        corrected.update(task.corrections(schema).keys())
-        days[task.updated.date()] += 1
-        conflict_count += len(disputed)
-        conflicts.extend((task.task, conflict) for conflict in disputed[: MAX_CONFLICTS - len(conflicts)])
-    return ReviewProgress(
-        schema=schema,
-        answered=answered,
-        corrected=corrected,
-        cannot_tell=cannot_tell,
-        annotators=dict(annotators.most_common()),
-        pairs=pairs,
-        conflicts=tuple(conflicts),
-        conflict_count=conflict_count,
-        days=dict(sorted(days.items())),
-    )
+        add_pairs(progress.pairs, task)
+        progress.annotators.update(task.annotations.keys())
+        progress.answered.update(labels.keys())
+        progress.cannot_tell.update(attribute for attribute, label in labels.items() if label == CANNOT_TELL)
+        progress.corrected.update(task.corrections(schema).keys())
+        progress.days[task.updated.date()] += 1
+        progress.conflict_count += len(disputed)
+        listed = disputed[: MAX_CONFLICTS - len(progress.conflicts)]
+        progress.conflicts += [(task.task, conflict) for conflict in listed]
+    progress.annotators = Counter(dict(progress.annotators.most_common()))
+    progress.days = Counter(dict(sorted(progress.days.items())))
+    return progress
 
 
 def review_status(store: Store, name: str) -> dict[str, Any]:
@@ -77,15 +64,11 @@ def review_status(store: Store, name: str) -> dict[str, Any]:
         "waiting": counts.get("drawn", 0),
         "deleted": counts.get("deleted", 0),
         "reviewed": counts["answered"],
-        "corrections": sum(progress.corrected.values()),
+        "corrections": progress.corrected.total(),
         "conflicts": progress.conflict_count,
         "conflicting": [f"task {task.remote_id or task.key[:12]}, {conflict}" for task, conflict in progress.conflicts],
         "attributes": {
-            attribute: {
-                "answered": progress.answered.get(attribute, 0),
-                "corrected": progress.corrected.get(attribute, 0),
-                "cannot_tell": progress.cannot_tell.get(attribute, 0),
-            }
+            attribute: {kind: getattr(progress, kind)[attribute] for kind in KINDS}
             for attribute in project.schema.names
         },
         "reviewers": dict(progress.annotators),

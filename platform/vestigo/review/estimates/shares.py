@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 Floats = NDArray[np.float64]
-TAIL = 0.975
-"""Quantile at which a two-sided interval of 95 % ends."""
-HALF_WIDTH = 0.03
-"""Half of the width of an interval that is narrow enough."""
+TAIL = 0.975  # quantile at which a two-sided interval of 95 % ends
+HALF_WIDTH = 0.03  # half of the width of an interval that is narrow enough
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,8 +23,7 @@ from vestigo_models.text_files import read_text
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-MIN_VERSION = Version("1.22")
-"""The first version that lists tasks without their data."""
+MIN_VERSION = Version("1.22")  # the first version that lists tasks without their data
 URL_VARIABLE = "LABEL_STUDIO_URL"
 TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"
 PATIENCE = 60.0  # seconds for which a failed request is repeated
@@ -58,9 +57,8 @@ def read_token(file: Path | None) -> str:
             mode = file.stat().st_mode
             token = read_text(file)
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"token file {file} cannot be read: {getattr(error, 'strerror', 'it is no text')}"
-            ) from None
+            problem = getattr(error, "strerror", "it is no text")
+            raise ConfigError(f"token file {file} cannot be read: {problem}") from None
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise ConfigError(f"token file {file} is open to others (mode {mode & 0o777:o}): chmod 600 {file}")
     token = token.strip()
@@ -105,9 +103,6 @@ class LabelStudioClient:
             client.close()
             raise
         return client
-
-    def __repr__(self) -> str:
-        return f"LabelStudioClient({self.url})"
 
     def __enter__(self) -> Self:
         return self

@@ -12,12 +12,10 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.attributes import AttributeSchema
 
 IMAGE_FIELD = "image"
-IMAGE_TAG = "picture"
-"""Name of the image in the form."""
+IMAGE_TAG = "picture"  # name of the image in the form
 CONTEXT_FIELD, PREDICTION_FIELD = "about", "says_"
 """Task fields with a line about the task, and (as a prefix) with the prediction of an attribute."""
-WIDE_VALUES = 6
-"""An attribute with at least so many values has a row of its own."""
+WIDE_VALUES = 6  # an attribute with at least so many values has a row of its own
 STYLE = """
 .vestigo-groups { display: grid; grid-template-columns: repeat(auto-fill, minmax(280px, 1fr)); gap: 0 20px; }
 .vestigo-wide { grid-column: 1 / -1; }

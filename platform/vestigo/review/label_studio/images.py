@@ -10,9 +10,10 @@ No credentials are sent to Label Studio: its server has its own for S3.
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import cv2
@@ -28,25 +29,23 @@ from vestigo_models.errors import BadInput, ConfigError, VestigoError
 from vestigo_models.inference.images import decode_image, encode_jpeg
 from vestigo_models.private_files import create_private
 
-NO_MATCH = "^$"
-"""Object names that a storage's "Sync" turns into tasks: none."""
-URL_MINUTES = 60
-"""Lifetime of a URL of S3."""
+NO_MATCH = "^$"  # object names that a storage's "Sync" turns into tasks: none
+URL_MINUTES = 60  # lifetime of a URL of S3
 PROBE = "vestigo-probe.txt"
-MAX_CROPS = 6
-"""Crops of a strip, the best of the task."""
+MAX_CROPS = 6  # crops of a strip, the best of the task
 HEIGHT, GAP, BACKGROUND = 256, 6, 255
 """Height of a crop and the gap between crops, in pixels; the grey value of the background."""
 
 
-class ImageStorage(Protocol):
-    """A place for task images."""
+class ImageStorage:
+    """A place for task images; by default there is nothing to prepare."""
 
     def prepare(self, client: LabelStudioClient, remote: int, project: str) -> None:
         """Raise ConfigError if project `remote` of the server cannot show the images; called before a task is sent."""
 
     def save(self, key: str, jpeg: bytes) -> str:
         """Save the image of a task and return the value of the task's image field."""
+        raise NotImplementedError
 
 
 def open_image_storage(spec: str) -> ImageStorage:
@@ -61,18 +60,15 @@ def open_image_storage(spec: str) -> ImageStorage:
     raise ConfigError(f"--images {without_secrets(spec)}: one of inline, local:ROOT, s3://BUCKET/PREFIX")
 
 
-class InlineImages:
+class InlineImages(ImageStorage):
     """Images inside the tasks."""
-
-    def prepare(self, client: LabelStudioClient, remote: int, project: str) -> None:
-        """Do nothing."""
 
     def save(self, key: str, jpeg: bytes) -> str:  # noqa: ARG002
         """Return a data URI."""
         return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
-class LocalImages:
+class LocalImages(ImageStorage):
     """Files in `ROOT/vestigo/PROJECT`, on a disk that Label Studio sees under the same path."""
 
     def __init__(self, root: Path) -> None:
@@ -89,19 +85,14 @@ class LocalImages:
                 file.write(probe)
         except OSError as error:
             raise ConfigError(f"--images local:{self._root}: {folder} cannot be written: {error.strerror}") from None
-        storages = client.sdk.import_storage.local
-        problem = _connect_storage(
-            client,
-            lambda: str(folder) in [storage.path for storage in storages.list(project=remote)],
-            lambda: storages.create(
-                project=remote, path=str(folder), title="Vestigo", use_blob_urls=True, regex_filter=NO_MATCH
-            ),
-        )
-        if not problem:
+        try:
+            _connect_storage(client, client.sdk.import_storage.local, remote, "path", path=str(folder))
             response = client.get(self._url(PROBE))
             if response.status_code == 200 and response.text == probe:
                 return
             problem = f"it answers {response.status_code} for {self._folder}/{PROBE}"
+        except ConfigError as error:
+            problem = str(error)
         raise ConfigError(
             f"server {client.url} does not show files of {self._root} ({problem}): start it, as this user on "
             "a machine that sees this folder, with LOCAL_FILES_SERVING_ENABLED=true and "
@@ -120,7 +111,7 @@ class LocalImages:
         return f"/data/local-files/?d={quote(f'{self._folder}/{name}')}"
 
 
-class S3Images:
+class S3Images(ImageStorage):
     """Objects of S3; tasks hold `s3://` addresses, which the server signs on request."""
 
     def __init__(self, uri: str) -> None:
@@ -137,33 +128,20 @@ class S3Images:
         self._folder = "/".join(filter(None, (self._prefix, "vestigo", _file_name(project))))
         self._objects.make()
         self._write(PROBE, b"")
-        storages = client.sdk.import_storage.s3
         endpoint = self._options.get("endpoint_override")
         if endpoint is not None and "://" not in endpoint:
             endpoint = f"{self._options.get('scheme', 'https')}://{endpoint}"
-        options = {"s3endpoint": endpoint, "region_name": self._options.get("region")}
-        problem = _connect_storage(
-            client,
-            lambda: self._bucket in [storage.bucket for storage in storages.list(project=remote)],
-            lambda: storages.create(
-                project=remote,
-                bucket=self._bucket,
-                prefix=self._folder,
-                title="Vestigo",
-                use_blob_urls=True,
-                presign=True,
-                presign_ttl=URL_MINUTES,
-                regex_filter=NO_MATCH,
-                **{name: value for name, value in options.items() if value is not None},
-            ),
-            VestigoError,
-        )
-        if problem:
+        given = {"s3endpoint": endpoint, "region_name": self._options.get("region")}
+        options = {name: value for name, value in given.items() if value is not None}
+        bucket = {"bucket": self._bucket, "prefix": self._folder, "presign": True, "presign_ttl": URL_MINUTES}
+        try:
+            _connect_storage(client, client.sdk.import_storage.s3, remote, "bucket", **bucket, **options)
+        except VestigoError as error:
             raise ConfigError(
-                f"server {client.url} cannot read s3://{self._bucket}/{self._folder} ({problem}): start it with "
+                f"server {client.url} cannot read s3://{self._bucket}/{self._folder} ({error}): start it with "
                 "credentials of its own for this bucket (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role; for "
                 "an S3 of your own network SSRF_PROTECTION_ENABLED=false), or add it under Settings > Cloud Storage"
-            )
+            ) from None
 
     def save(self, key: str, jpeg: bytes) -> str:
         """Write an object and return its address without credentials."""
@@ -200,18 +178,15 @@ def make_strip(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.concatenate(parts, axis=1)
 
 
-def _connect_storage(
-    client: LabelStudioClient,
-    is_connected: Callable[[], bool],
-    create: Callable[[], Any],
-    errors: type[VestigoError] = ConfigError,
-) -> str:
-    """Create a storage of a project unless it exists; return the message of one of `errors`, "" without an error."""
-    try:
-        client.call(lambda: None if client.call(is_connected) else create())
-    except errors as error:
-        return str(error)
-    return ""
+def _connect_storage(client: LabelStudioClient, storages: Any, remote: int, key: str, **place: Any) -> None:
+    """Create a storage of a project at a place, unless there is one with the same value of `key`."""
+
+    def connect() -> None:
+        connected = client.call(partial(storages.list, project=remote))
+        if place[key] not in [getattr(storage, key) for storage in connected]:
+            storages.create(project=remote, title="Vestigo", use_blob_urls=True, regex_filter=NO_MATCH, **place)
+
+    client.call(connect)
 
 
 def _file_name(text: str) -> str:

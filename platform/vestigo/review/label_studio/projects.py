@@ -13,8 +13,7 @@ from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.review.records import LabelProject, LabelTask
 from vestigo_models.errors import ConfigError
 
-MIN_TITLE, MAX_TITLE = 3, 50
-"""Label Studio's limits, in characters."""
+MIN_TITLE, MAX_TITLE = 3, 50  # Label Studio's limits, in characters
 INSTRUCTION = (
     "Each attribute shows the model's prediction with its confidence; its value is selected already. "
     f"Correct wrong values, select <b>{CANNOT_TELL}</b> where the images do not show it, and submit. "

@@ -18,10 +18,8 @@ from vestigo.store.open import Store
 from vestigo.store.review.records import LabelProject, LabelTask
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
-TRACKLET_DIGITS = 12
-"""Digits of a tracklet's id in the line about a task."""
-CHUNK = 50
-"""Tasks of a request; their images are in memory together."""
+TRACKLET_DIGITS = 12  # digits of a tracklet's id in the line about a task
+CHUNK = 50  # tasks of a request; their images are in memory together
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.attributes import AttributeSchema
 
-KEY_FIELD = "vestigo_key"
-"""The key in a task's `meta`, which is listed without the data; the data can hold an image."""
+KEY_FIELD = "vestigo_key"  # the key in a task's `meta`, which is listed without the data; the data can hold an image
 PAGE = 500
 FIELDS = ("id", "meta", "total_annotations", "cancelled_annotations")
 # One list of names selects the fields of a task and those of its annotations.
@@ -125,10 +124,8 @@ class TaskListing:
     """The server's tasks and annotations in a temporary database; memory is one page.
 
     A key that the server has several times comes from a repeated request. All copies count until they are removed: an
-    annotation of a copy is an annotation of the task.
-
-    Attributes:
-        invalid: One line for each annotation that does not fit the form.
+    annotation of a copy is an annotation of the task. `invalid` has a line for each annotation that does not fit the
+    form.
     """
 
     def __init__(self) -> None:

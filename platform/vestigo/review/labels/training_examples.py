@@ -15,8 +15,7 @@ from vestigo.review.labels.agreement import CANNOT_TELL
 from vestigo.store.open import Store
 from vestigo_models.schemas.attributes import AttributeSchema
 
-CROPS_PER_TASK = 8
-"""The best crops of a task; more of them add little."""
+CROPS_PER_TASK = 8  # the best crops of a task; more of them add little
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

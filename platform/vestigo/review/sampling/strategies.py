@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from vestigo.review.sampling.scores import TaskFeatures
     from vestigo_models.arrays import Float64Array
 
-DEFAULT_STRATEGY = "entropy"
-"""Measured in `benchmarks/review.md`."""
+DEFAULT_STRATEGY = "entropy"  # measured in `benchmarks/review.md`
 Score = Callable[["TaskFeatures"], "Float64Array"]
 Combine = Callable[["Float64Array"], "Float64Array"]
 
