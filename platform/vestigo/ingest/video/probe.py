@@ -14,7 +14,6 @@ from typing import Any
 
 import av
 from av.container import InputContainer
-from av.format import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
 
@@ -46,6 +45,8 @@ DEMUXERS = (
     "mpegvideo,mpjpeg,mxf,nut,obu,ogg,rm,smjpeg,vc1,vc1test,vvc,webm,wtv,yuv4mpegpipe"
 )
 """FFmpeg's names of the formats that are opened; others are scripts, network streams, text and lists of files."""
+NO_TIMESTAMPS = 0x80
+"""FFmpeg's flag `AVFMT_NOTIMESTAMPS` of formats whose packets carry no times."""
 COVERS = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails | av.stream.Disposition.still_image
 
 
@@ -172,7 +173,7 @@ def _read_info(path: Path, container: InputContainer, truncated: str | None) -> 
     if not any(frame.frame is not None for frame in first):
         raise BadInput("no-frames", f"{path.name}: none of the first {len(first)} frames can be decoded")
     stamps = [frame.stamp for frame in first if frame.frame is not None and frame.stamp is not None]
-    is_timed = not container.format.flags & Flags.no_timestamps.value
+    is_timed = not container.format.flags & NO_TIMESTAMPS
     ordered = is_timed and bool(stamps) and 2 * scan.stamps > scan.frames and all(a <= b for a, b in pairwise(stamps))
     rate = declared_rate(stream)
     interval = scan.interval()
