@@ -33,8 +33,7 @@ def find_foreground(features: Float32Array, *, sharpen: bool = True) -> BoolArra
     """
     active = activation(features)
     values = 1 / (1 + np.exp(2 - 10 * active)) if sharpen else active
-    mask: BoolArray = (values > two_means_threshold(values.ravel())) & (active > 0)
-    return mask
+    return np.asarray((values > two_means_threshold(values.ravel())) & (active > 0))
 
 
 def two_means_threshold(values: FloatArray) -> float:

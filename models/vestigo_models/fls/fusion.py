@@ -73,19 +73,12 @@ def dilate(mask: BoolArray, steps: int, within: BoolArray | None = None) -> Bool
     """Grow a mask by `steps` cells in eight directions, inside `within` if it is given."""
     if not steps:
         return mask
-    grown: BoolArray = ndimage.binary_dilation(mask, EIGHT, iterations=steps, mask=within)
-    return grown
+    return np.asarray(ndimage.binary_dilation(mask, EIGHT, iterations=steps, mask=within))
 
 
 def row_extent(mask: BoolArray) -> tuple[int, int]:
-    """Return the first row of an H x W mask that has a cell, and the row after the last one.
-
-    Raises:
-        ValueError: If the mask is empty.
-    """
+    """Return the first row of an H x W mask that has a cell, of which there must be one, and the row after the last."""
     rows = np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        raise ValueError("an empty mask has no extent")
     return int(rows[0]), int(rows[-1]) + 1
 
 
@@ -99,8 +92,7 @@ def combine_probabilities(network: Float32Array, parser: Float32Array) -> Float3
     evidence[..., BELONGINGS] += parser[..., BACKGROUND]
     product = network * evidence
     total = product.sum(axis=-1, keepdims=True)
-    combined: Float32Array = np.divide(product, total, out=network.copy(), where=total > 0)
-    return combined
+    return np.asarray(np.divide(product, total, out=network.copy(), where=total > 0))
 
 
 def cluster_labels(features: Float32Array, config: FlsConfig, device: Device = "cpu") -> UInt8Array | None:

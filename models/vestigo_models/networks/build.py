@@ -1,6 +1,7 @@
 """Building of networks from their configuration, the baseline, and folding of batch norms for inference."""
 
 import copy
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -74,7 +75,15 @@ def build_network(
     if config.attributes != "none":
         if schema is None:
             raise ConfigError(f"network.attributes={config.attributes}: no attribute schema; the data has no labels")
-        heads = _build_heads(config, schema, regions, attr_dropout)
+        parts: tuple[str, ...] = ()
+        sources: Mapping[str, Sequence[str]] = dict.fromkeys(schema.names, (GLOBAL,))
+        if config.attributes == "regions":
+            if not config.regions or regions is None:
+                raise ConfigError(
+                    "network.attributes=regions: the network has no regions; set network.regions, or use global"
+                )
+            parts, sources = regions.names[1:], attribute_regions(schema, config.attr_regions)
+        heads = AttributeHeads(schema, parts, sources, config.channels, attr_dropout)
     elif config.awm:
         raise ConfigError("network.awm: re-weights attributes; set network.attributes to regions or global")
     neck = _build_neck(config, backbone)
@@ -91,17 +100,6 @@ def _build_neck(config: NetworkConfig, backbone: Backbone) -> ConcatNeck | Joine
             )
         return JoinedNeck(backbone.channels, config.middle_channels, coarse)
     return (ConcatNeck if config.neck == "concat" else PyramidNeck)(backbone.channels, config.channels)
-
-
-def _build_heads(
-    config: NetworkConfig, schema: AttributeSchema, regions: RegionSchema | None, dropout: float
-) -> AttributeHeads:
-    if config.attributes == "global":
-        return AttributeHeads(schema, (), dict.fromkeys(schema.names, (GLOBAL,)), config.channels, dropout)
-    if not config.regions or regions is None:
-        raise ConfigError("network.attributes=regions: the network has no regions; set network.regions, or use global")
-    sources = attribute_regions(schema, config.attr_regions)
-    return AttributeHeads(schema, regions.names[1:], sources, config.channels, dropout)
 
 
 def fold_batch_norms(network: ReidNetwork) -> ReidNetwork:

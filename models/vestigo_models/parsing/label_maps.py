@@ -160,8 +160,7 @@ def resample_regions(regions: Float32Array, grid: tuple[int, int]) -> Float32Arr
 
 def label_cells(regions: Float32Array, grid: tuple[int, int]) -> UInt8Array:
     """Return the most probable region of each cell of a grid, from K x rows x columns on any grid."""
-    labels: UInt8Array = resample_regions(regions, grid).argmax(axis=0).astype(np.uint8)
-    return labels
+    return np.asarray(resample_regions(regions, grid).argmax(axis=0), dtype=np.uint8)
 
 
 def confusion(truth: UInt8Array | BoolArray, predicted: UInt8Array | BoolArray, classes: int) -> Int64Array:
@@ -177,5 +176,4 @@ def iou(counts: Int64Array) -> Float64Array:
     """Return the intersection over union of every class, 0..1; NaN for a class in neither map."""
     intersection = np.diagonal(counts).astype(np.float64)
     union = counts.sum(axis=0) + counts.sum(axis=1) - intersection
-    shares: Float64Array = np.divide(intersection, union, out=np.full(len(union), np.nan), where=union > 0)
-    return shares
+    return np.asarray(np.divide(intersection, union, out=np.full(len(union), np.nan), where=union > 0))

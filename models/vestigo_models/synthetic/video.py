@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vestigo_models.arrays import Float32Array, FloatArray, Int64Array, UInt8Array
 from vestigo_models.synthetic.camera import SyntheticCamera, apply_response, contact_shadow
 from vestigo_models.synthetic.geometry.body import Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Raster
-from vestigo_models.synthetic.materials.shading import Layer, Light, render_layer
+from vestigo_models.synthetic.materials.shading import Light, render_layer
 from vestigo_models.synthetic.people import Person
 from vestigo_models.synthetic.world import Stream, World
 
@@ -118,7 +117,7 @@ def _paint(
 ) -> tuple[Float32Array, Int64Array]:
     """Paint people from far to near and return boxes and identities of those who remain visible."""
     owner = np.full(canvas.shape[:2], -1, dtype=np.int32)
-    full: list[tuple[int, tuple[float, float, float, float], float]] = []
+    full: list[tuple[int, tuple[int, int, int, int], int]] = []
     poses = sorted(((w.pose(time, world.people[w.person]), w.person) for w in walks), key=lambda item: -item[0].z)
     for pose, index in poses:
         body = pose_body(world.people[index], pose)
@@ -130,26 +129,16 @@ def _paint(
         ground = Raster(side.start, foot.start, *patch.shape[1::-1], *patch.shape[:2])
         contact_shadow(patch, camera, ground, pose.x, pose.z)
         layer = render_layer(world.people[index], body, camera.view, Raster(c, a, d - c, b - a, b - a, d - c), light)
-        box = _paint_layer(canvas, owner, index, layer, a, c)
-        if box is not None:
-            full.append((index, *box))
+        rows, cols = np.nonzero(layer.mask)
+        y, x = rows + a, cols + c
+        inside = (y >= 0) & (y < canvas.shape[0]) & (x >= 0) & (x < canvas.shape[1])
+        if not inside.any():
+            continue
+        y, x = y[inside], x[inside]
+        canvas[y, x] = layer.colour[rows[inside], cols[inside]]
+        owner[y, x] = index
+        left, top = int(x.min()), int(y.min())
+        full.append((index, (left, top, int(x.max()) + 1 - left, int(y.max()) + 1 - top), len(rows)))
     shown = [(index, box) for index, box, area in full if np.count_nonzero(owner == index) >= MIN_VISIBLE * area]
     boxes = np.array([box for _, box in shown], dtype=np.float32).reshape(-1, 4)
     return boxes, np.array([index for index, _ in shown], dtype=np.int64)
-
-
-def _paint_layer(
-    canvas: FloatArray, owner: NDArray[np.int32], index: int, layer: Layer, top: int, left: int
-) -> tuple[tuple[float, float, float, float], float] | None:
-    """Paint a layer into the frame; return the box of its part inside the frame and the area of the whole body."""
-    rows, cols = np.nonzero(layer.mask)
-    area = float(len(rows))
-    inside = (rows >= -top) & (rows < canvas.shape[0] - top) & (cols >= -left) & (cols < canvas.shape[1] - left)
-    rows, cols = rows[inside], cols[inside]
-    if not len(rows):
-        return None
-    y, x = rows + top, cols + left
-    canvas[y, x] = layer.colour[rows, cols]
-    owner[y, x] = index
-    x0, y0 = float(x.min()), float(y.min())
-    return (x0, y0, float(x.max()) + 1 - x0, float(y.max()) + 1 - y0), area

@@ -105,10 +105,7 @@ def identity_batches(pids: Int64Array, config: TrainConfig, epoch: int) -> Int64
 
     The images of each identity are shuffled and divided into groups of `images_per_identity`, sampled with replacement
     if it has fewer; incomplete groups are dropped. Each batch takes one group of `batch_identities` random identities,
-    until fewer have groups left.
-
-    Returns:
-        Indices of images, (steps, batch size), with those of an identity adjacent.
+    until fewer have groups left. They are indices of images, (steps, batch size), with those of an identity adjacent.
 
     Raises:
         ConfigError: If there are fewer identities than a batch needs.

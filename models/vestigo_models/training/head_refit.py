@@ -257,17 +257,12 @@ def fit_heads(
     a bad one.
 
     Temperatures are constant in the fit. Heads of attributes without targets keep their weights. Measurements of the
-    previous heads (the filter, `judged`) are removed from the result; `package` is not changed.
+    previous heads (the filter, `judged`) are removed from the result; the base `package` is not changed.
 
-    Args:
-        package: The base.
-        pooled: Pooled features of N crops, (N, K+1, C), see `extract_pooled`.
-        targets: Targets of the same crops.
-        pull: Strength of the quadratic pull towards the previous weights: half of it times their squared distance is
-            added to the sum of losses, like a Gaussian prior of this precision.
-        steps: Largest number of steps of L-BFGS.
-        ranks: The workers that share the crops; each gives its own crops, and all get the result.
-        trained_on: Facts added to those of the package.
+    Targets are those of the N crops of the pooled features, (N, K+1, C), see `extract_pooled`. Half of `pull` times the
+    squared distance of the weights from the previous ones is added to the sum of losses, like a Gaussian prior of this
+    precision; `steps` is the largest number of steps. The workers in `ranks` give their own crops each, and all get the
+    result. `trained_on` are facts added to those of the package.
 
     Raises:
         ConfigError: If the model predicts no attributes.

@@ -31,7 +31,7 @@ from vestigo_models.errors import UsageError
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import OpenProgress, ignore_stages
 from vestigo_models.schemas.attributes import AttributeSchema
-from vestigo_models.tracking.selection import near_duplicates
+from vestigo_models.tracking.quality import near_duplicates
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,14 +8,17 @@ from hypothesis import strategies as st
 
 from vestigo_models.tracking.quality import (
     MIN_MOTION,
+    BestCrops,
+    best_crops,
+    bucket_of,
     crop_quality,
     dhash,
     hamming,
+    near_duplicates,
     sharpness_score,
     size_score,
     visibility,
 )
-from vestigo_models.tracking.selection import BestCrops, best_crops, bucket_of, near_duplicates
 
 FRAME = (240, 320)
 NO_OTHERS = np.empty((0, 4))

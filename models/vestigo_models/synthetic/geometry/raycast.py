@@ -145,8 +145,7 @@ def _windows(boxes: FloatArray, raster: Raster) -> list[list[int]]:
     cells = (boxes - np.array([raster.x, raster.y] * 2)) * cells_per_pixel
     limit = np.array([raster.cols, raster.rows] * 2)
     edges = np.clip(np.concatenate((np.ceil(cells[:, :2] - 0.5), np.floor(cells[:, 2:] + 0.5)), axis=1), 0, limit)
-    windows: list[list[int]] = edges.astype(np.int64)[:, [1, 3, 0, 2]].tolist()
-    return windows
+    return list(edges.astype(np.int64)[:, [1, 3, 0, 2]].tolist())
 
 
 def _round_cone(o: FloatArray, d: FloatArray, r0: float, r1: float, length: float) -> FloatArray:

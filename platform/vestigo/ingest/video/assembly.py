@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vestigo.ingest.crops import tracklet_id
 from vestigo_models.tracking.association import is_person_track, strongest_third
 from vestigo_models.tracking.config import TrackingConfig
-from vestigo_models.tracking.selection import best_crops, bucket_of, near_duplicates
+from vestigo_models.tracking.quality import best_crops, bucket_of, near_duplicates
 
 TRACKLET_SCHEMA = pa.schema(
     [

@@ -11,8 +11,7 @@ from vestigo.ingest.video.decode import SampledFrame
 from vestigo_models.detection.base import Detector
 from vestigo_models.tracking.association import FrameDetections, Linker, histograms, is_person_track
 from vestigo_models.tracking.config import TrackingConfig
-from vestigo_models.tracking.quality import MotionMeter
-from vestigo_models.tracking.selection import BestCrops, bucket_of
+from vestigo_models.tracking.quality import BestCrops, MotionMeter, bucket_of
 
 DETECTION_SCHEMA = pa.schema(
     [("id", pa.string()), ("frame", pa.int64()), ("cell", pa.int64()), ("offset_s", pa.float64())]
