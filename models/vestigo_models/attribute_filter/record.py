@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from vestigo_models.attribute_filter.curve import FilterCurve
 from vestigo_models.attribute_filter.temperature import COLDEST, HOTTEST
-from vestigo_models.errors import ConfigError
+from vestigo_models.errors import ConfigError, key_path
 from vestigo_models.strict_model import StrictModel
 
 DIGITS = 6
@@ -101,7 +101,7 @@ class Calibration(StrictModel):
             return cls.model_validate(data)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(["calibration", *map(str, first["loc"])])
+            key = key_path(("calibration", *first["loc"]))
             raise ConfigError(f"{key}: {first['msg']}; calibrate the model again") from None
 
 

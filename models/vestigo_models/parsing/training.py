@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -150,15 +151,13 @@ class PairReader:
     def __init__(self, data: LabelledImages, package: ParserConfig) -> None:
         self._data = data
         self._size, self._classes = package.input_size, len(package.classes)
-        self._pairs: dict[int, tuple[UInt8Array, UInt8Array]] = {}
+        self.read = cache(self._read)
 
     def __len__(self) -> int:
         return len(self._data.images)
 
-    def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
+    def _read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
         """Return an RGB image (H, W, 3) and class ids (H, W); the id after the last class stands for all others."""
-        if index in self._pairs:
-            return self._pairs[index]
         path = self._data.images[index]
         try:
             image, labels = read_image(path), read_labels(self._data.maps[index])
@@ -171,8 +170,7 @@ class PairReader:
             )
         height, width = self._size
         labels = np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
-        self._pairs[index] = resize(image, self._size), np.minimum(labels, self._classes).astype(np.uint8)
-        return self._pairs[index]
+        return resize(image, self._size), np.minimum(labels, self._classes).astype(np.uint8)
 
 
 def batches(reader: PairReader, config: ParserTrainConfig, epoch: int) -> Iterator[tuple[UInt8Array, UInt8Array]]:

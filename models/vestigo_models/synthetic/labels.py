@@ -15,9 +15,8 @@ YOUNG, TEENAGER, ADULT, OLD = range(4)
 DRESS, PANTS = 0, 1
 
 # Columns of a label row, in the order of `MARKET_1501`.
-(GENDER, AGE, HAIR, SLEEVE, LOWER_LENGTH, LOWER_TYPE, BACKPACK, HANDBAG, BAG, HAT, UPPER_COLOUR, LOWER_COLOUR) = range(
-    12
-)
+GENDER, AGE, HAIR, SLEEVE, LOWER_LENGTH, LOWER_TYPE = range(6)
+BACKPACK, HANDBAG, BAG, HAT, UPPER_COLOUR, LOWER_COLOUR = range(6, 12)
 
 UPPER_COLOURS = ("black", "white", "red", "purple", "gray", "blue", "green", "yellow")
 LOWER_COLOURS = ("black", "white", "pink", "gray", "blue", "green", "brown", "yellow", "purple")

@@ -102,12 +102,11 @@ def _sample_shape(rng: np.random.Generator, labels: Int64Array) -> BodyShape:
 
 
 def _sample_clothing(rng: np.random.Generator, labels: Int64Array) -> Clothing:
-    skirt = labels[at.LOWER_TYPE] == at.DRESS
-    short = labels[at.LOWER_LENGTH] == 1
-    if skirt:
-        lower_end = rng.uniform(0.45, 1.15) if short else rng.uniform(1.5, 1.9)
+    if labels[at.LOWER_TYPE] == at.DRESS:
+        ends = (1.5, 1.9), (0.45, 1.15)
     else:
-        lower_end = rng.uniform(0.45, 1.2) if short else rng.uniform(1.85, 2.0)
+        ends = (1.85, 2.0), (0.45, 1.2)
+    lower_end = rng.uniform(*ends[labels[at.LOWER_LENGTH]])  # long or short
     coat = labels[at.SLEEVE] == 0 and rng.random() < 0.6
     return Clothing(
         sleeve=float(rng.uniform(1.75, 1.98) if labels[at.SLEEVE] == 0 else rng.choice([0.35, 0.6, 0.75, 0.9])),

@@ -99,14 +99,6 @@ def visibility(box: FloatArray, frame_size: tuple[int, int], others: FloatArray)
     return float(visible.mean())
 
 
-def motion_factor(motion: float) -> float:
-    """Return motion / 0.5, between 0.2 and 1; 1 for NaN (unknown).
-
-    An object between camera and person is static and sharp, so only motion indicates such an occlusion.
-    """
-    return 1.0 if np.isnan(motion) else float(np.clip(motion / FULL_MOTION, MIN_MOTION, 1.0))
-
-
 def crop_quality(
     crop: UInt8Array,
     box: FloatArray,
@@ -118,10 +110,12 @@ def crop_quality(
 
     Size and sharpness enter as their geometric mean because they are correlated. The box and those of other people are
     described at `visibility`; the box may extend beyond the frame. `motion` is the fraction of its pixels that changed,
-    NaN if unknown (stills, first frames of a video).
+    NaN if unknown (stills, first frames of a video). The factor is motion / 0.5, between 0.2 and 1, and 1 for unknown
+    motion: an object between camera and person is static and sharp, so only motion indicates such an occlusion.
     """
-    visible = visibility(box, frame_size, np.empty((0, 4)) if others is None else others) * motion_factor(motion)
-    return float(np.sqrt(size_score(float(box[3])) * sharpness_score(crop)) * visible)
+    visible = visibility(box, frame_size, np.empty((0, 4)) if others is None else others)
+    moving = 1.0 if np.isnan(motion) else float(np.clip(motion / FULL_MOTION, MIN_MOTION, 1.0))
+    return float(np.sqrt(size_score(float(box[3])) * sharpness_score(crop)) * (visible * moving))
 
 
 def dhash(crop: UInt8Array) -> int:

@@ -46,8 +46,7 @@ class ImageReader:
     """Reads images at the input size and caches them in memory if all fit into `cache_gib`."""
 
     def __init__(self, paths: tuple[Path, ...], size: tuple[int, int], cache_gib: float) -> None:
-        self.paths = paths
-        self.size = size
+        self.paths, self.size = paths, size
         self._fits = len(paths) * size[0] * size[1] * 3 <= cache_gib * 2**30
         self._cache: dict[int, UInt8Array] = {}
 

@@ -9,7 +9,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import yaml
@@ -73,7 +73,10 @@ def train(
     run = TrainingRun(config, data, device, ranks)
     if state := read_checkpoint(out, config):
         run.load(state)
-    with _open_log(out, run.log_bytes, ranks) as log:
+    with (out / LOG if ranks.rank == 0 else Path(os.devnull)).open("a", encoding="utf-8") as log:
+        if ranks.rank == 0:  # steps after the checkpoint are repeated
+            log.truncate(run.log_bytes)
+            log.seek(run.log_bytes)
         run.train(out, log, progress)
     if ranks.rank == 0:
         _write_package(config, run, out, trained_on or {})
@@ -96,16 +99,6 @@ def _check(config: TrainConfig, data: TrainingSet, ranks: Ranks) -> None:
             f"the label maps of the parser hold region {highest}; ids end at {len(REGIONS) - 1}"
             f" ({', '.join(REGIONS.names)}): merge the parser's classes into regions, as --parser does"
         )
-
-
-def _open_log(out: Path, length: int, ranks: Ranks) -> TextIO:
-    """Open the log for appending, truncated to the steps before the checkpoint."""
-    path = out / LOG if ranks.rank == 0 else Path(os.devnull)
-    log = path.open("a", encoding="utf-8")
-    if ranks.rank == 0:
-        log.truncate(length)
-        log.seek(length)
-    return log
 
 
 def _mean_losses(out: Path) -> dict[str, float]:

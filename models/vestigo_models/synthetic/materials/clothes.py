@@ -118,10 +118,10 @@ class Material:
     gloss: float = 0.0
 
 
-def _sample_cloth(rng: np.random.Generator, colour: Colour, second: Colour, patterns: dict[Pattern, float]) -> Material:
+def _sample_cloth(rng: np.random.Generator, colour: Colour, patterns: dict[Pattern, float]) -> Material:
     return Material(
         colour=colour,
-        second=second,
+        second=sample_common_colour(rng),
         pattern=_pick(rng, tuple(patterns), tuple(patterns.values())),
         scale=float(rng.uniform(0.035, 0.14)),
         phase=float(rng.uniform(0, 1)),
@@ -169,17 +169,15 @@ _MIXED_PATTERNS = {Pattern.PLAIN: 0.4, Pattern.BLOTCHES: 0.25, Pattern.PLAID: 0.
 def _sample_garment(
     rng: np.random.Generator, label: int, names: tuple[str, ...], patterns: dict[Pattern, float]
 ) -> Material:
-    if label >= 0:
-        return _sample_cloth(rng, sample_cloth_colour(rng, names[label]), sample_common_colour(rng), patterns)
-    return _sample_cloth(rng, sample_cloth_colour(rng, "none"), sample_common_colour(rng), _MIXED_PATTERNS)
+    name, patterns = (names[label], patterns) if label >= 0 else ("none", _MIXED_PATTERNS)
+    return _sample_cloth(rng, sample_cloth_colour(rng, name), patterns)
 
 
 def sample_materials(rng: np.random.Generator, labels: Int64Array) -> tuple[Material, ...]:
     """Return random materials of a person with these labels, indexed by `BodyPart`."""
     skin = _sample_tone(rng, _pick(rng, _SKIN, _SKIN_WEIGHTS), 10.0)
     # Grey hair is the strongest cue of old age; some adults have it too.
-    gray = labels[at.AGE] == at.OLD or (labels[at.AGE] == at.ADULT and rng.random() < 0.2)
-    if gray:
+    if labels[at.AGE] == at.OLD or (labels[at.AGE] == at.ADULT and rng.random() < 0.2):
         hair = linear(np.full(3, rng.uniform(0.5, 0.85)) * np.array([1.0, 0.99, 0.96]))
     else:
         hair = _sample_tone(rng, _pick(rng, _HAIR, _HAIR_WEIGHTS), 6.0)
@@ -199,7 +197,7 @@ def sample_materials(rng: np.random.Generator, labels: Int64Array) -> tuple[Mate
         sleeve,
         lower,
         Material(colour=shoes, second=sample_common_colour(rng), gloss=0.08),
-        _sample_cloth(rng, sample_common_colour(rng), sample_common_colour(rng), {Pattern.PLAIN: 1.0}),
-        _sample_cloth(rng, sample_common_colour(rng), sample_common_colour(rng), _BAG_PATTERNS),
+        _sample_cloth(rng, sample_common_colour(rng), {Pattern.PLAIN: 1.0}),
+        _sample_cloth(rng, sample_common_colour(rng), _BAG_PATTERNS),
         Material(colour=hose, second=hose),
     )
