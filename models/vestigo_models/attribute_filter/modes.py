@@ -102,8 +102,8 @@ def choose_filter(config: FilterConfig, calibration: Calibration | None) -> Filt
     """
     mode = config.filter.strip().lower()
     names, max_conflicts = config.filter_attributes, config.filter_max_conflicts
-    record, soft = (calibration.filter, calibration.soft) if calibration else (None, None)
-    measured_on = calibration.measured_on if calibration else ""
+    calibration = calibration or Calibration(measured_on="")
+    record, soft, measured_on = calibration.filter, calibration.soft, calibration.measured_on
     if mode == "off":
         return FilterChoice(mode="off", threshold=OFF)
     if mode == "soft":

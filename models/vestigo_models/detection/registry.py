@@ -14,8 +14,6 @@ AUTO, NONE = "auto", "none"
 DEFAULT_DETECTOR = "hog"
 CROP_MAX_HEIGHT = 300
 """Pixels. `auto` takes a still image that is taller than wide and at most this high for a crop."""
-
-
 DetectorFactory = Callable[[str, str], "Detector"]
 """Makes a detector from what follows the colon of its reference, and a torch device."""
 

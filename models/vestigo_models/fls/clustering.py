@@ -57,9 +57,8 @@ def two_means_threshold(values: FloatArray) -> float:
 def guard_foreground(mask: BoolArray, body: BoolArray, *, least_iou: float) -> tuple[BoolArray, BoolArray]:
     """Check level 1 against the parser's bodies, N x H x W both.
 
-    Returns:
-        The mask, or its complement if that overlaps the bodies better; and whether each image is trusted, (N,): its
-        mask and body overlap by at least `least_iou`.
+    Return the mask, or its complement if that overlaps the bodies better; and whether each image is trusted, (N,): its
+    mask and body overlap by at least `least_iou`.
     """
     if _iou(~mask, body, axis=None) > _iou(mask, body, axis=None):
         mask = ~mask
@@ -71,11 +70,8 @@ def cluster_parts(
 ) -> UInt8Array | None:
     """Compute level 2: `count` = K_c - 1 clusters of the directions of F in the foreground `mask`, N x H x W.
 
-    Clusters are numbered by their mean row and have no other meaning. `seed` is that of the first centres.
-
-    Returns:
-        Labels from 1 (top) to `count` (bottom), 0 outside the mask, N x H x W; None if the mask has fewer cells than
-        there are clusters.
+    Labels are numbered by the mean row of their cluster, from 1 (top) to `count` (bottom), and have no other meaning; 0
+    is outside the mask. None if the mask has fewer cells than there are clusters. `seed` is that of the first centres.
     """
     cells = features[mask]
     if len(cells) < count:

@@ -109,19 +109,12 @@ def fls_labels(
     parser_probabilities: Float32Array | None = None,
     device: Device = "cpu",
 ) -> UInt8Array:
-    """Compute the label maps of one identity: the parser's regions, and belongings that the network adds.
+    """Compute the region ids of one identity, N x H x W: the parser's, and belongings that the network adds.
 
-    Args:
-        features: F, N x H x W x C.
-        parsed: Region ids of the parser, N x H x W.
-        config: Keys of FLS, stated for 64 x 32 cells.
-        probabilities: P of the network, N x H x W x K, for the settings `classifier`. Without it the foreground comes
-            from activations, and without belongings in it (K < 6) no cells are classified as belongings.
-        parser_probabilities: Region probabilities of the parser, N x H x W x 6; P is combined with them.
-        device: Device of k-means, for the settings that vote.
-
-    Returns:
-        Region ids 0..5, N x H x W.
+    `features` are F, N x H x W x C, and `parsed` the parser's region ids. P of the network, N x H x W x K, is for the
+    settings `classifier`: without it the foreground comes from activations, and without belongings in it (K < 6) no
+    cells are classified as belongings. It is combined with region probabilities of the parser, N x H x W x 6, if they
+    are given. `config` is stated for 64 x 32 cells, and `device` is that of k-means, for the settings that vote.
     """
     config = scale_config(config, parsed.shape[1:])
     body = parsed > BACKGROUND

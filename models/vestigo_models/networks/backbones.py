@@ -97,7 +97,10 @@ def _stage(channels: int, out: int, *, middle: int, blocks: int, last: nn.Module
 
 
 class TransformersBackbone(Backbone, ABC):
-    """A backbone of the transformers library; its maps are those of all stages."""
+    """A backbone of the transformers library; its maps are those of all stages.
+
+    The argument `config` of its subclasses is for other depths and widths of the same family.
+    """
 
     native_size = (256, 128)
     checkpoint: str  # what `load_imagenet` reads, in error messages
@@ -123,10 +126,7 @@ class TransformersBackbone(Backbone, ABC):
 
 
 class ResNet50(TransformersBackbone):
-    """C2 to C5; the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 16 x 8.
-
-    `config` is for other depths and widths of the same family.
-    """
+    """C2 to C5; the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 16 x 8."""
 
     strides = (4, 8, 16, 16)
     checkpoint = "a ResNet-50 in Hugging Face or torchvision naming"
@@ -143,10 +143,7 @@ class ResNet50(TransformersBackbone):
 
 
 class ConvNext(TransformersBackbone):
-    """ConvNeXt-Tiny (Liu et al., CVPR 2022); the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 8 x 4.
-
-    `config` is for other depths and widths of the same family.
-    """
+    """ConvNeXt-Tiny (Liu et al., CVPR 2022); the maps of a 256 x 128 input are 64 x 32, 32 x 16, 16 x 8 and 8 x 4."""
 
     strides = (4, 8, 16, 32)
     checkpoint = "a ConvNeXt-Tiny in Hugging Face naming"

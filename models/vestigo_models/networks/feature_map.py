@@ -131,8 +131,7 @@ class PyramidNeck(nn.Module):
         """Combine maps B x C_i x H_i x W_i, the finest first, to F, B x C x H_0 x W_0, not negative."""
         total = cast(Tensor, self.laterals[-1](maps[-1]))
         for lateral, x in zip(reversed(self.laterals[:-1]), reversed(maps[:-1]), strict=True):
-            enlarged = functional.interpolate(total, x.shape[2:], mode="nearest")
-            total = lateral(x) + enlarged
+            total = lateral(x) + functional.interpolate(total, x.shape[2:], mode="nearest")
         return FeatureMap((functional.relu(self.smooth(total)),))
 
 

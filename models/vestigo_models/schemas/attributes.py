@@ -197,16 +197,7 @@ class AttributeSchema:
         - `fields` (optional): fields of a `.mat` file, one or one for each value. Default: the name.
         - `title` (optional): name for reports and screens. Default: the name in words.
 
-        For example:
-
-            name: shop
-            attributes:
-              - name: hat
-                values: ["no", "yes"]
-              - name: apron
-                title: Wears an apron
-                values: ["no", "yes"]
-                regions: [upper, lower]
+        An example is in docs/extending/schema.md.
 
         Raises:
             ConfigError: If the file cannot be read or is not a schema; one line lists all mistakes.
@@ -239,11 +230,8 @@ def _read_attribute(data: object, where: str, mistakes: list[str]) -> Attribute:
     if "title" in entry:
         title = _read_text(entry["title"], f"{where}.title", mistakes)
     regions = _read_texts(entry["regions"], f"{where}.regions", 1, mistakes) if "regions" in entry else ()
-    mistakes += [
-        f"{where}.regions: unknown region {region!r} (known: {', '.join(REGION_NAMES)})"
-        for region in regions
-        if region and region not in REGION_NAMES
-    ]
+    unknown = [region for region in regions if region and region not in REGION_NAMES]
+    mistakes += [f"{where}.regions: unknown region {r!r} (known: {', '.join(REGION_NAMES)})" for r in unknown]
     return Attribute(name=name, values=values, fields=fields, title=title, regions=regions)
 
 
@@ -254,10 +242,9 @@ def _read_mapping(
         mistakes.append(f"{where}: expected keys {', '.join(sorted(required))}, found {quote(data)}")
         return {}
     mistakes += [f"{where}: key {key!r} is missing" for key in sorted(required - set(data))]
-    known = required | optional
-    mistakes += [
-        f"{where}: unknown key {quote(key)} (known: {', '.join(sorted(known))})" for key in data if key not in known
-    ]
+    known = ", ".join(sorted(required | optional))
+    unknown = [key for key in data if key not in required | optional]
+    mistakes += [f"{where}: unknown key {quote(key)} (known: {known})" for key in unknown]
     return data
 
 

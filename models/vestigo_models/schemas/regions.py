@@ -1,6 +1,7 @@
 """Region schemas: the semantic areas of a person (docs/method.md, section "Parsing and region merge")."""
 
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Self
 
 from vestigo_models.errors import ConfigError
@@ -86,8 +87,6 @@ def cluster_regions(count: int) -> RegionSchema:
     Colours are those of `REGIONS`, repeated if there are more clusters.
     """
     colours = [region.colour_rgb for region in REGIONS.regions[1:]]
-    clusters = (
-        Region(id=index, name=f"cluster-{index}", colour_rgb=colours[(index - 1) % len(colours)])
-        for index in range(1, count)
-    )
+    pairs = zip(range(1, count), cycle(colours), strict=False)
+    clusters = (Region(id=index, name=f"cluster-{index}", colour_rgb=colour) for index, colour in pairs)
     return RegionSchema(name="clusters", regions=(REGIONS.regions[0], *clusters))

@@ -49,8 +49,7 @@ def sample_camera(rng: np.random.Generator, preset: Preset) -> SyntheticCamera:
     mount = rng.uniform(2.0, 5.5) if rng.random() < 0.8 else rng.uniform(1.4, 2.0)
     focal = height * rng.uniform(1.0, 1.7)
     low, high = preset.person_pixels
-    near, far = focal * 1.7 / high, focal * 1.7 / low
-    near = max(near, mount * 1.1)
+    near, far = max(focal * 1.7 / high, mount * 1.1), focal * 1.7 / low
     # Aim so that the ground from near to far lies inside the frame.
     pitch = float(np.arctan2(mount - 0.9, np.sqrt(near * far)) + rng.uniform(-0.03, 0.03))
     c, s = np.cos(pitch), np.sin(pitch)

@@ -100,9 +100,8 @@ class Linker:
     def push(self, frame: FrameDetections) -> Int64Array:
         """Link the N detections of the next frame to earlier ones.
 
-        Returns:
-            For each detection the frame of its predecessor (number of the call of `push`, from 0) and the row in that
-            frame, (N, 2); -1, -1 without predecessor.
+        Return for each detection the frame of its predecessor (number of the call of `push`, from 0) and the row in
+        that frame, (N, 2); -1, -1 without predecessor.
         """
         boxes = np.asarray(frame.boxes, dtype=np.float64).reshape(-1, 4)
         now = _WindowFrame(

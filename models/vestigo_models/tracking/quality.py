@@ -59,7 +59,6 @@ FULL_HEIGHT = 128.0
 """Height in pixels above which a larger crop is not better."""
 HALF_SHARPNESS = 400.0
 """Variance of the Laplacian, in squared grey levels at 128 x 64 pixels, at which sharpness is one half."""
-
 FULL_MOTION = 0.5
 """Fraction of changed pixels in the box of an unoccluded walking person."""
 MIN_MOTION = 0.2

@@ -44,10 +44,10 @@ def augment_pair(
         image = compress(image, int(rng.integers(config.jpeg_quality, 96)))
     if rng.random() < config.erase_probability:
         image, full = erase(image, full, config, rng)
-    if labels is None or full is None:
-        return np.ascontiguousarray(image), None
-    y, x = height // labels.shape[0], width // labels.shape[1]
-    return np.ascontiguousarray(image), np.ascontiguousarray(full[y // 2 :: y, x // 2 :: x])
+    if labels is not None and full is not None:
+        y, x = height // labels.shape[0], width // labels.shape[1]
+        full = np.ascontiguousarray(full[y // 2 :: y, x // 2 :: x])
+    return np.ascontiguousarray(image), full
 
 
 def enlarge_labels(labels: UInt8Array, size: tuple[int, int]) -> UInt8Array:

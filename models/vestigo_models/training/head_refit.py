@@ -279,7 +279,6 @@ def fit_heads(
         raise DatasetError("no crop has an attribute label to learn from; annotate some attributes first")
     heads = TrainableHeads(package, is_trained)
     _minimise(heads, pooled, targets, pull, steps, ranks)
-    candidate = _with_heads(network, heads.float())
     calibration = package.calibration
     if calibration is not None and calibration.temperatures:
         measured_on = calibration.measured_on.removesuffix(REFITTED) + REFITTED
@@ -289,7 +288,7 @@ def fit_heads(
         "judged": {},
         "calibration": calibration.model_dump(mode="json") if calibration and calibration.temperatures else None,
     }
-    return ModelPackage(package.config.model_copy(update=changes), candidate)
+    return ModelPackage(package.config.model_copy(update=changes), _with_heads(network, heads.float()))
 
 
 def replace_heads(package: ModelPackage, other: ModelPackage) -> ModelPackage:
@@ -301,8 +300,8 @@ def replace_heads(package: ModelPackage, other: ModelPackage) -> ModelPackage:
     """
     if package.config.network != other.config.network:
         raise ValueError("heads can only replace those of a network of the same configuration")
-    network = _with_heads(attribute_heads(package)[0], attribute_heads(other)[0])
     changes = {key: getattr(other.config, key) for key in ("name", "flip_average", "calibration")}
+    network = _with_heads(attribute_heads(package)[0], attribute_heads(other)[0])
     return ModelPackage(package.config.model_copy(update=changes), network)
 
 

@@ -21,14 +21,11 @@ def identity_loss(logits: Tensor, pids: Tensor, *, smoothing: float) -> Tensor:
 
 
 def euclidean_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Compute Euclidean distances, A x B, of features A x D and B x D in float32.
-
-    Squared distances are at least 1e-12, so that equal features have a finite gradient.
-    """
+    """Compute Euclidean distances, A x B, of features A x D and B x D in float32."""
     with torch.autocast(a.device.type, enabled=False):
         a, b = a.float(), b.float()
         squared = a.square().sum(1, keepdim=True) + b.square().sum(1) - 2 * a @ b.T
-        return squared.clamp(min=1e-12).sqrt()
+        return squared.clamp(min=1e-12).sqrt()  # equal features have a finite gradient
 
 
 def triplet_loss(
@@ -37,10 +34,8 @@ def triplet_loss(
     """Compute the batch-hard triplet loss (Hermans et al., 2017) of features before the BNNeck, in float32.
 
     `others` are the features of the whole batch, which contain the B x D anchors; each anchor needs another image of
-    its identity and one of another identity among them.
-
-    Returns:
-        The mean loss, and the fraction of anchors whose hardest negative is farther than their hardest positive.
+    its identity and one of another identity among them. Return the mean loss, and the fraction of anchors whose hardest
+    negative is farther than their hardest positive.
     """
     distances = euclidean_distances(anchors, others)
     same = anchor_pids[:, None] == other_pids[None, :]
@@ -225,10 +220,7 @@ def parsing_terms(pixels: Tensor, maps: Tensor, *, summed: bool, belongings_weig
 
     `pixels` are logits, B x K x h x w, and `maps` label maps, B x h x w int64. With `summed`, losses are summed over
     cells and averaged over images, instead of averaged over cells. `belongings_weight` is the weight of a cell of
-    belongings, also in the mean; 1 in the paper.
-
-    Returns:
-        `parsing`, 0 without labelled cells, and `pixels`.
+    belongings, also in the mean; 1 in the paper. The terms are `parsing`, 0 without labelled cells, and `pixels`.
     """
     known = maps != UNLABELLED
     factors = pixels.new_ones(pixels.shape[1], dtype=torch.float32)

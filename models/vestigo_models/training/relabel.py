@@ -116,9 +116,8 @@ def refresh_labels(
 def compare_maps(previous: UInt8Array, labels: UInt8Array, regions: RegionSchema) -> dict[str, float | None]:
     """Compare refreshed label maps, (N, h, w), with those before.
 
-    Returns:
-        `iou`, the mean IoU of the regions, and `foreground_iou`, over cells that had a label; None without any.
-        `belongings_images` and `belongings_cells`, the shares that show belongings; None for clusters.
+    `iou`, the mean IoU of the regions, and `foreground_iou` are over cells that had a label; None without any.
+    `belongings_images` and `belongings_cells` are the shares that show belongings; None for clusters.
     """
     known = previous != UNLABELLED
     before, after = previous[known], labels[known]
@@ -139,10 +138,10 @@ def _compute_maps(
 ) -> tuple[Float32Array, Float32Array]:
     """Return F, (N, h, w, C), and P, (N, h, w, K), of N images, computed in padded batches of one size."""
     features, probabilities = [], []
+    height, width = images[0].shape[:2]
     for start in range(0, len(images), BATCH_SIZE):
         batch = images[start : start + BATCH_SIZE]
-        size = (images[0].shape[0], images[0].shape[1])
-        feature_map, logits = network.segment(padded_input(batch, size, BATCH_SIZE, device=device))
+        feature_map, logits = network.segment(padded_input(batch, (height, width), BATCH_SIZE, device=device))
         features.append(feature_map.to_tensor()[: len(batch)].float().permute(0, 2, 3, 1).cpu().numpy())
         probabilities.append(logits[: len(batch)].float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(features), np.concatenate(probabilities)

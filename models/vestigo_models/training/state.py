@@ -140,11 +140,8 @@ class TrainingRun:
     def update(self, images: UInt8Array, maps: UInt8Array | None, rows: Int64Array) -> dict[str, Any]:
         """Take one step on this worker's images (B, H, W, 3), with label maps (B, h, w) and indices `rows` (B,).
 
-        A loss or a gradient that is not finite on any worker skips the step on all of them.
-
-        Returns:
-            The terms of the objective, averaged over the workers, None where they are not finite. The reason as
-            `skipped` if the step was skipped.
+        A loss or a gradient that is not finite on any worker skips the step on all of them. Return the terms of the
+        objective, averaged over the workers, None where they are not finite, and if it was skipped why, as `skipped`.
         """
         self.network.train()
         x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, self.device)
