@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from typer import Option
 
@@ -39,6 +39,10 @@ StoreOption = Annotated[
         show_default=False,
     ),
 ]
+if TYPE_CHECKING:
+    OpenStore: TypeAlias = Store
+else:
+    OpenStore = Annotated[StoreOption, "open while the command runs, see `vestigo_ui.cli.output.command`"]
 HtmlOption = Annotated[Path | None, Option("--html", help="Also write a self-contained HTML page to this file.")]
 
 DeviceOption = Annotated[str, Option("--device", help="Where the networks run: auto, cpu, cuda or cuda:N.")]

@@ -27,6 +27,7 @@ from rich.text import Text
 
 from vestigo_models.private_files import create_private
 from vestigo_models.progress import OpenProgress, ProgressCallback
+from vestigo_ui.cli.options import OpenStore, open_store
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -87,8 +88,9 @@ class Output(NamedTuple):
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Callable[..., Output]]:
     """Add a function to an application as a command with the option `--json`.
 
-    A parameter whose type is a dataclass stands for the options that are the dataclass's fields. A function with the
-    parameter `as_json` receives the value of the option.
+    A parameter of the type `OpenStore` is the store of `--store`, which is open while the function runs. A parameter
+    whose type is a dataclass stands for the options that are the dataclass's fields. A function with the parameter
+    `as_json` receives the value of the option.
     """
 
     def add(function: Callable[..., Output]) -> Callable[..., Output]:
@@ -101,13 +103,19 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Ca
                 options |= signature(groups[parameter.name], eval_str=True).parameters
             else:
                 options[parameter.name] = parameter.replace(kind=Parameter.KEYWORD_ONLY)
+        opens_store = "store" in accepted and accepted["store"].annotation is OpenStore
         options["as_json"] = Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
 
         @wraps(function)
         def run(as_json: bool, **values: Any) -> None:
             for group, options_type in groups.items():
                 values[group] = options_type(**{field.name: values.pop(field.name) for field in fields(options_type)})
-            output = function(**values, as_json=as_json) if "as_json" in accepted else function(**values)
+            if "as_json" in accepted:
+                values["as_json"] = as_json
+            with ExitStack() as stack:
+                if opens_store:
+                    values["store"] = stack.enter_context(open_store(values["store"]))
+                output = function(**values)
             if as_json:
                 sys.stdout.write(_json_text(output.result) + "\n")
                 sys.stdout.flush()

@@ -23,7 +23,7 @@ COLUMNS = ("id", "at", "user", "action", "case", "authority", "snapshot", "detai
 
 @command(app, "show")
 def show_command(
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     limit: Annotated[int, Option(min=0, help="Largest number of entries, 0 for all of them.")] = 50,
     user: Annotated[str | None, Option(help="Only of this user.")] = None,
     action: Annotated[str | None, Option(help="Only one action, such as search or 'sign-in refused'.")] = None,
@@ -39,12 +39,11 @@ def show_command(
 
     Example: vestigo audit show --store archive --action search --case 12/26
     """
-    with opts.open_store(store) as opened:
-        filters: dict[str, Any] = {"user": user, "action": action, "case": case}
-        entries = _entries(partial(opened.audit.entries, newest=True, **filters), limit)
-        shown: Any = [_entry_result(entry) for entry in entries] if table is None else _write_csv(entries, table)
-        with progress("entries verified") as update:
-            intact = opened.audit.verify(update).intact
+    filters: dict[str, Any] = {"user": user, "action": action, "case": case}
+    entries = _entries(partial(store.audit.entries, newest=True, **filters), limit)
+    shown: Any = [_entry_result(entry) for entry in entries] if table is None else _write_csv(entries, table)
+    with progress("entries verified") as update:
+        intact = store.audit.verify(update).intact
     return Output({"entries": shown, "intact": intact, "file": table}, _print_entries)
 
 

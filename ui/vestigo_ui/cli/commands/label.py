@@ -31,7 +31,7 @@ NO_COUNTS = {"created": 0, "pulled": 0, "corrections": 0, "conflicts": 0}
 @command(app, "export")
 def export_command(
     *,
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     path: Annotated[Path, Option("--out", "-o", help="File to write: .csv, or .mat for the Market-1501 structure.")],
     project: opts.ProjectsOption = None,
     version: Annotated[
@@ -53,27 +53,26 @@ def export_command(
 
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"--out {path}: write a .csv or a .mat file")
-    with opts.open_store(store) as opened:
-        label_set = save_label_set(opened, project) if version is None else opened.label_sets.load(version)[0]
-        if schema is not None:
-            _check_projects(opened, label_set, schema)
-        details = {
-            "what": "labels",
-            "to_file": str(path.absolute()),
-            "label_set": label_set.version,
-            "digest": label_set.digest,
-            "labels": label_set.labels,
-            "projects": list(label_set.projects),
-        }
-        audit.record(opened, "export", details)
-        if path.suffix == ".csv":
-            count = write_csv(read_label_set(opened, label_set), path)
-        else:
-            attributes = _shared_schema(opened, label_set)
-            crops = {crop for row in read_label_set(opened, label_set) for crop in row["crops"]}
-            labels = identity_labels(read_label_set(opened, label_set), opened.person_numbers(crops), attributes)
-            write_annotations(path, {"train": labels, "test": labels})
-            count = int((labels.labels >= 0).sum())
+    label_set = save_label_set(store, project) if version is None else store.label_sets.load(version)[0]
+    if schema is not None:
+        _check_projects(store, label_set, schema)
+    details = {
+        "what": "labels",
+        "to_file": str(path.absolute()),
+        "label_set": label_set.version,
+        "digest": label_set.digest,
+        "labels": label_set.labels,
+        "projects": list(label_set.projects),
+    }
+    audit.record(store, "export", details)
+    if path.suffix == ".csv":
+        count = write_csv(read_label_set(store, label_set), path)
+    else:
+        attributes = _shared_schema(store, label_set)
+        crops = {crop for row in read_label_set(store, label_set) for crop in row["crops"]}
+        labels = identity_labels(read_label_set(store, label_set), store.person_numbers(crops), attributes)
+        write_annotations(path, {"train": labels, "test": labels})
+        count = int((labels.labels >= 0).sum())
     written = f"{path}: {count} labels of {label_set.tasks} tasks"
     line = f"{written}, label set {label_set.version} ({label_set.digest[:12]})"
     return Output({**asdict(label_set), "file": path, "written": count, **NO_COUNTS}, line)
@@ -81,7 +80,7 @@ def export_command(
 
 @command(app, "import")
 def import_command(
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     path: Annotated[Path, Argument(help="File of `vestigo label export`, or a .mat annotation of identities.")],
     project: opts.ProjectOption,
     reviewed: opts.ReviewedModel,
@@ -95,15 +94,14 @@ def import_command(
 
     if path.suffix not in (".csv", ".mat"):
         raise UsageError(f"{path}: give a .csv or a .mat file")
-    with opts.open_store(store) as opened:
-        labelled = reviewed.resolve(opened)
-        attributes = require_attributes(labelled)
-        if path.suffix == ".csv":
-            labels = group_label_rows(read_csv(path, attributes), path.name)
-        else:
-            splits = [read_annotations(path, attributes, split) for split in ("train", "test")]
-            labels = list(match_identity_labels(opened, labelled, splits, path.name))
-        imported = import_labels(opened, project, labelled, labels, str(path))
+    labelled = reviewed.resolve(store)
+    attributes = require_attributes(labelled)
+    if path.suffix == ".csv":
+        labels = group_label_rows(read_csv(path, attributes), path.name)
+    else:
+        splits = [read_annotations(path, attributes, split) for split in ("train", "test")]
+        labels = list(match_identity_labels(store, labelled, splits, path.name))
+    imported = import_labels(store, project, labelled, labels, str(path))
     result = {
         **NO_COUNTS,
         "project": project,
@@ -119,13 +117,12 @@ def import_command(
 
 
 @command(app, "sets")
-def sets_command(store: opts.StoreOption) -> Output:
+def sets_command(store: opts.OpenStore) -> Output:
     """List the label sets, oldest first.
 
     Example: vestigo label sets --store archive
     """
-    with opts.open_store(store) as opened:
-        sets = opened.label_sets.list()
+    sets = store.label_sets.list()
     rows = []
     for row in sets:
         created, projects = f"{row.created:%Y-%m-%d %H:%M}", ", ".join(row.projects)
@@ -225,23 +222,22 @@ def push_command(
 
 
 @command(app, "pull")
-def pull_command(store: opts.StoreOption, project: opts.ProjectOption, server: opts.LabelStudioServer) -> Output:
+def pull_command(store: opts.OpenStore, project: opts.ProjectOption, server: opts.LabelStudioServer) -> Output:
     """Pull new, edited and deleted annotations; afterwards the store's annotations equal the server's.
 
     Example: vestigo label pull --store archive --project spring
     """
     from vestigo.review.label_studio.pull import pull
 
-    with opts.open_store(store) as opened:
-        with server.connect() as studio, progress("tasks listed") as update:
-            pulled = pull(opened, studio, project, update)
-        return Output(_pulled(opened, project, pulled), _print_pulled)
+    with server.connect() as studio, progress("tasks listed") as update:
+        pulled = pull(store, studio, project, update)
+    return Output(_pulled(store, project, pulled), _print_pulled)
 
 
 @command(app, "watch")
 def watch_command(
     *,
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     project: opts.ProjectOption,
     every: Annotated[float, Option(min=0.1, help="Seconds between two pulls.")] = 30.0,
     seconds: Annotated[float | None, Option(min=0, help="Stop after this time. Default: Ctrl-C.")] = None,
@@ -257,12 +253,12 @@ def watch_command(
     end = None if seconds is None else time.monotonic() + seconds
     stop = threading.Event()
     last: dict[str, Any] = {}
-    with opts.open_store(store) as opened, server.connect() as studio:
-        pulls = watch(opened, studio, project, every=every, until=stop, on_error=lambda error: err.print(str(error)))
+    with server.connect() as studio:
+        pulls = watch(store, studio, project, every=every, until=stop, on_error=lambda error: err.print(str(error)))
         try:
             for pulled in pulls:
                 total = last.get("pulled", 0) + pulled.pulled
-                last = _pulled(opened, project, pulled) | {"pulled": total}
+                last = _pulled(store, project, pulled) | {"pulled": total}
                 if pulled.pulled or pulled.deleted:
                     note(f"{last['reviewed']} of {last['tasks']} tasks reviewed, {last['corrections']} corrections")
                 is_late = end is not None and time.monotonic() >= end
@@ -270,17 +266,16 @@ def watch_command(
                     stop.set()
         except KeyboardInterrupt:
             stop.set()
-        return Output(last or _status(opened, project), _print_pulled)
+        return Output(last or _status(store, project), _print_pulled)
 
 
 @command(app, "status")
-def status_command(store: opts.StoreOption, project: opts.ProjectOption) -> Output:
+def status_command(store: opts.OpenStore, project: opts.ProjectOption) -> Output:
     """Print the progress of a review by attribute, annotator and batch; the server is not contacted.
 
     Example: vestigo label status --store archive --project spring
     """
-    with opts.open_store(store) as opened:
-        return Output(_status(opened, project), _print_status)
+    return Output(_status(store, project), _print_status)
 
 
 def _status(store: Store, project: str) -> dict[str, Any]:

@@ -27,33 +27,31 @@ ReasonOption = Annotated[str | None, Option("--reason", help="The reason, which 
 
 
 @command(app, "list")
-def list_command(store: opts.StoreOption) -> Output:
+def list_command(store: opts.OpenStore) -> Output:
     """List the models of a store, newest first, with parents, scores and numbers of crops.
 
     Example: vestigo models list --store archive
     """
-    with opts.open_store(store) as opened:
-        serving, counts = opened.models.serving(), opened.models.crop_counts()
-        rows = [_model_row(model, serving, counts) for model in opened.models.list()]
+    serving, counts = store.models.serving(), store.models.crop_counts()
+    rows = [_model_row(model, serving, counts) for model in store.models.list()]
     return Output({"models": rows, "serving": serving}, _print_models)
 
 
 @command(app, "show")
-def show_command(model: ModelArgument, store: opts.StoreOption) -> Output:
+def show_command(model: ModelArgument, store: opts.OpenStore) -> Output:
     """Show a model: its training, scores, promotions, and the meaning of its crops' columns.
 
     Example: vestigo models show 3f2a9c --store archive
     """
-    with opts.open_store(store) as opened:
-        shown = _find(opened, model)
-        promotions = [made for made in opened.models.promotions() if shown.digest in (made.model, made.before)]
-        result = {
-            **_model_row(shown, opened.models.serving(), opened.models.crop_counts()),
-            "location": shown.location,
-            "origin": shown.origin,
-            "facts": shown.facts.to_dict(),
-            "promotions": [_promotion_row(promotion) for promotion in promotions],
-        }
+    shown = _find(store, model)
+    promotions = [made for made in store.models.promotions() if shown.digest in (made.model, made.before)]
+    result = {
+        **_model_row(shown, store.models.serving(), store.models.crop_counts()),
+        "location": shown.location,
+        "origin": shown.origin,
+        "facts": shown.facts.to_dict(),
+        "promotions": [_promotion_row(promotion) for promotion in promotions],
+    }
     return Output(result, _print_model)
 
 
@@ -61,7 +59,7 @@ def show_command(model: ModelArgument, store: opts.StoreOption) -> Output:
 def compare_command(
     first: Annotated[str, Argument(metavar="A", help="A model, in the role of the serving model.")],
     second: Annotated[str, Argument(metavar="B", help="Another model, in the role of the candidate.")],
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     data: Annotated[Path | None, Option(help="Dataset whose query and gallery both are evaluated on.")] = None,
     margin: Annotated[float, Option(min=0, help="Points of mAP or accuracy that the gate lets B lose.")] = 1.0,
     device: opts.DeviceOption = "auto",
@@ -73,18 +71,17 @@ def compare_command(
 
     Example: vestigo models compare tiny 3f2a9c --data Market-1501-v15.09.15 --store archive
     """
-    with opts.open_store(store) as opened:
-        if data is None:
-            result = _compare_recorded(_find(opened, first), _find(opened, second))
-        else:
-            result = _compare_on_data(opened, first, second, data, margin, device)
+    if data is None:
+        result = _compare_recorded(_find(store, first), _find(store, second))
+    else:
+        result = _compare_on_data(store, first, second, data, margin, device)
     return Output(result, _print_comparison)
 
 
 @command(app, "promote")
 def promote_command(
     model: ModelArgument,
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     reason: ReasonOption = None,
     force: Annotated[
         bool, Option("--force", help="Promote a model that the gate refused or has not compared; requires --reason.")
@@ -100,31 +97,29 @@ def promote_command(
     """
     from vestigo.promotion.gate import promote_manually
 
-    with opts.open_store(store) as opened:
-        promoted = _find(opened, model)
-        open_registered(promoted)
-        promotion = promote_manually(
-            opened,
-            promoted,
-            by=by or opts.login(),
-            account=opts.login(),
-            serving=opened.models.serving(),
-            reason=reason,
-            force=force,
-        )
-        return _promotion_output(opened, promotion)
+    promoted = _find(store, model)
+    open_registered(promoted)
+    promotion = promote_manually(
+        store,
+        promoted,
+        by=by or opts.login(),
+        account=opts.login(),
+        serving=store.models.serving(),
+        reason=reason,
+        force=force,
+    )
+    return _promotion_output(store, promotion)
 
 
 @command(app, "rollback")
-def rollback_command(store: opts.StoreOption, reason: ReasonOption = None, by: opts.ByOption = None) -> Output:
+def rollback_command(store: opts.OpenStore, reason: ReasonOption = None, by: opts.ByOption = None) -> Output:
     """Undo the last promotion that is in force: the model before it serves again.
 
     Example: vestigo models rollback --store archive --reason "hats are missed at night"
     """
-    with opts.open_store(store) as opened:
-        reasons = [reason] if reason else []
-        promotion = opened.models.rollback(by=by or opts.login(), reasons=reasons, account=opts.login())
-        return _promotion_output(opened, promotion)
+    reasons = [reason] if reason else []
+    promotion = store.models.rollback(by=by or opts.login(), reasons=reasons, account=opts.login())
+    return _promotion_output(store, promotion)
 
 
 def _model_row(model: Model, serving: str | None, counts: Mapping[str, int]) -> dict[str, Any]:

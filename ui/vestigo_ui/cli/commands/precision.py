@@ -12,7 +12,7 @@ from vestigo_ui.cli.output import Output, make_table, out
 
 def precision_command(
     *,
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     reviewed: opts.ReviewedModel,
     project: opts.ProjectsOption = None,
     confidence: Annotated[float, Option(min=0, max=1, help="Skip predictions below this confidence.")] = 0.0,
@@ -34,9 +34,8 @@ def precision_command(
     from vestigo.review.estimates.precision import estimate_precision
     from vestigo.review.estimates.review_sample import read_review_sample
 
-    with opts.open_store(store) as opened:
-        model = reviewed.resolve(opened)
-        sample = read_review_sample(opened, model, project)
+    model = reviewed.resolve(store)
+    sample = read_review_sample(store, model, project)
     estimate = estimate_precision(sample.reviewed, confidence=confidence, period=period)
     error = sample.reviewed.error
     accuracies = [attribute.accuracy.value for attribute in estimate.attributes.values() if attribute.accuracy]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def rank_command(
     *,
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     name: Annotated[str, Option(help="Name of the ranking in the store.")],
     queries: Annotated[
         Path | None,
@@ -53,23 +53,22 @@ def rank_command(
         raise UsageError("give queries (a dataset, a folder or a list of crops) or --each-tracklet, one of the two")
     started = time.monotonic()
     config = opts.read_filter(searched.filter, searched.max_lost)
-    with opts.open_store(store) as opened:
-        scope = part.scope(opened, searched.where)
-        searched.check_schema(opened)
-        bulk, excluded = _read_queries(opened, queries, searched, device)
-        details = {
-            "ranking": name,
-            "query": query_key(crops=bulk.names),
-            "queries": len(bulk.names),
-            "source": "every tracklet" if queries is None else str(queries),
-            **opts.scope_details(scope),
-            "filter": searched.filter,
-            "top": top,
-            "model": bulk.model,
-        }
-        audit.record(opened, "rank", details)
-        with progress("crops compared") as update:
-            ranked = rank_gallery(opened, bulk, name, top=top, scope=scope, filter_config=config, progress=update)
+    scope = part.scope(store, searched.where)
+    searched.check_schema(store)
+    bulk, excluded = _read_queries(store, queries, searched, device)
+    details = {
+        "ranking": name,
+        "query": query_key(crops=bulk.names),
+        "queries": len(bulk.names),
+        "source": "every tracklet" if queries is None else str(queries),
+        **opts.scope_details(scope),
+        "filter": searched.filter,
+        "top": top,
+        "model": bulk.model,
+    }
+    audit.record(store, "rank", details)
+    with progress("crops compared") as update:
+        ranked = rank_gallery(store, bulk, name, top=top, scope=scope, filter_config=config, progress=update)
     result = {
         "name": name,
         "queries": len(bulk.names) + sum(excluded.values()),

@@ -15,16 +15,14 @@ RunArgument = Annotated[str, Argument(help="Run, as `vestigo runs list` names it
 
 
 @command(app, "list")
-def list_command(store: opts.StoreOption) -> Output:
+def list_command(store: opts.OpenStore) -> Output:
     """List the runs, oldest first.
 
     Example: vestigo runs list --store archive
     """
-    with opts.open_store(store) as opened:
-        runs = [
-            {**summarize_totals(opened, read_result(opened, run.id)), "created": run.created}
-            for run in opened.runs.list()
-        ]
+    runs = [
+        {**summarize_totals(store, read_result(store, run.id)), "created": run.created} for run in store.runs.list()
+    ]
     rows = []
     for run in runs:
         made = f"{run['crops']} crops, {run['tracklets']} tracklets"
@@ -35,32 +33,30 @@ def list_command(store: opts.StoreOption) -> Output:
 
 
 @command(app, "show")
-def show_command(run: RunArgument, store: opts.StoreOption) -> Output:
+def show_command(run: RunArgument, store: opts.OpenStore) -> Output:
     """Show one run: its counts, and every quarantined input with the reason.
 
     Example: vestigo runs show 20260501-080000-3f --store archive
     """
-    with opts.open_store(store) as opened:
-        return run_output(opened, read_result(opened, run))
+    return run_output(store, read_result(store, run))
 
 
 @command(app, "resume")
-def resume_command(run: RunArgument, store: opts.StoreOption) -> Output:
+def resume_command(run: RunArgument, store: opts.OpenStore) -> Output:
     """Process the pending inputs of a run; a finished run gives its totals.
 
     Example: vestigo runs resume 20260501-080000-3f --store archive
     """
     from vestigo_workers.runs.resume import resume
 
-    with opts.open_store(store) as opened:
-        return run_output(opened, run_with_bars(opened, partial(resume, opened, run)))
+    return run_output(store, run_with_bars(store, partial(resume, store, run)))
 
 
 @command(app, "retry")
 def retry_command(
     *,
     run: RunArgument,
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     inputs: Annotated[
         list[str] | None, Argument(metavar="INPUT", help="Quarantined inputs. Default: all of them.")
     ] = None,
@@ -78,23 +74,21 @@ def retry_command(
     from vestigo_workers.runs.resume import retry
 
     details = opts.given({"run": run, "inputs": inputs or None, "reason": reason, "by": by})
-    with opts.open_store(store) as opened:
-        record = partial(audit.record, opened, "retry", details)
-        work = partial(retry, opened, run, names=inputs or None, reason=reason, before=record)
-        retried, result = run_with_bars(opened, work)
-        counts = {"retried": retried.inputs, "left": list(retried.missing)}
-        return Output(summarize(opened, result) | counts, _print_retried)
+    record = partial(audit.record, store, "retry", details)
+    work = partial(retry, store, run, names=inputs or None, reason=reason, before=record)
+    retried, result = run_with_bars(store, work)
+    counts = {"retried": retried.inputs, "left": list(retried.missing)}
+    return Output(summarize(store, result) | counts, _print_retried)
 
 
 @command(app, "cancel")
-def cancel_command(run: RunArgument, store: opts.StoreOption) -> Output:
+def cancel_command(run: RunArgument, store: opts.OpenStore) -> Output:
     """Stop a run after the shards that are being processed; it can be resumed later.
 
     Example: vestigo runs cancel 20260501-080000-3f --store archive
     """
-    with opts.open_store(store) as opened:
-        opened.runs.request_cancel(run)
-        return run_output(opened, read_result(opened, run))
+    store.runs.request_cancel(run)
+    return run_output(store, read_result(store, run))
 
 
 def _print_retried(result: Mapping[str, Any]) -> None:

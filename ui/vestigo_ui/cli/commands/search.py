@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def search_command(
     *,
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     query: Annotated[
         list[str] | None,
         Argument(
@@ -66,35 +66,34 @@ def search_command(
         raise UsageError("the search has no query: give an image, the id of a crop, or --where")
     if not query and (rerank or searched.filter != "off"):
         raise UsageError("--filter and --rerank compare with a query: give an image or the id of a crop with them")
-    with opts.open_store(store) as opened:
-        scope = part.scope(opened, searched.where if query else "")
-        searched.check_schema(opened)
-        snapshot = opened.crops.snapshot()
-        if query:
-            if images:
-                encoder = open_encoder(opened, searched.model, device)
-                views, digest = encoder.extract(list(images.values())), encoder.package.digest
-                person = Query(crops=crops, views=views, model=digest)
-            else:
-                person = Query(crops=crops, model=searched.digest(opened))
-            result = search_query(opened, person, top=top, scope=scope, filter_config=config, rerank=rerank)
+    scope = part.scope(store, searched.where if query else "")
+    searched.check_schema(store)
+    snapshot = store.crops.snapshot()
+    if query:
+        if images:
+            encoder = open_encoder(store, searched.model, device)
+            views, digest = encoder.extract(list(images.values())), encoder.package.digest
+            person = Query(crops=crops, views=views, model=digest)
         else:
-            model = searched.digest(opened)
-            result = search_conditions(opened, searched.where, model=model, top=top, scope=scope)
-        seconds = time.monotonic() - started
-        details = {
-            **_query_details(crops, list(images), box, searched.where),
-            **opts.scope_details(scope),
-            "filter": searched.filter,
-            "model": result.model,
-            **shown_crops([hit.crop for hit in result.hits]),
-            **({} if html is None else {"to_file": str(html.absolute())}),
-        }
-        audit.record(opened, "search", details, snapshot)
-        if html is not None:
-            facts = {"Store": Path(store).name} | ({"Conditions": searched.where} if searched.where else {})
-            write_search_page(opened, html, result, facts, crops=crops, images=list(images.values()))
-            note(f"report: {html}")
+            person = Query(crops=crops, model=searched.digest(store))
+        result = search_query(store, person, top=top, scope=scope, filter_config=config, rerank=rerank)
+    else:
+        model = searched.digest(store)
+        result = search_conditions(store, searched.where, model=model, top=top, scope=scope)
+    seconds = time.monotonic() - started
+    details = {
+        **_query_details(crops, list(images), box, searched.where),
+        **opts.scope_details(scope),
+        "filter": searched.filter,
+        "model": result.model,
+        **shown_crops([hit.crop for hit in result.hits]),
+        **({} if html is None else {"to_file": str(html.absolute())}),
+    }
+    audit.record(store, "search", details, snapshot)
+    if html is not None:
+        facts = {"Store": Path(store.ref).name} | ({"Conditions": searched.where} if searched.where else {})
+        write_search_page(store, html, result, facts, crops=crops, images=list(images.values()))
+        note(f"report: {html}")
     output = {
         "results": [_hit_result(hit) for hit in result.hits],
         "compared": result.compared,

@@ -15,21 +15,21 @@ app = Typer(help="Check, clean, migrate a store; export its crops.", no_args_is_
 
 
 @command(app, "check")
-def check_command(store: opts.StoreOption) -> Output:
+def check_command(store: opts.OpenStore) -> Output:
     """Verify every file, row and count of a store; exits 1 if something is wrong.
 
     The digest is a SHA-256 over the visible crops: two stores with the same digest hold the same crops.
 
     Example: vestigo store check --store archive
     """
-    with opts.open_store(store) as opened, progress("checking files") as update:
-        report = opened.check(update)
+    with progress("checking files") as update:
+        report = store.check(update)
     return Output(asdict(report), _print_check, None if report.intact else Exit(1))
 
 
 @command(app, "vacuum")
 def vacuum_command(
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     dry_run: Annotated[bool, Option("--dry-run", help="Print what would be removed, and remove nothing.")] = False,
     now: Annotated[bool, Option("--now", help="Also remove files younger than an hour.")] = False,
 ) -> Output:
@@ -39,10 +39,9 @@ def vacuum_command(
 
     Example: vestigo store vacuum --store archive --dry-run
     """
-    with opts.open_store(store) as opened:
-        if not dry_run:
-            opened.audit.record(opts.login(), "vacuum", details={"now": now})
-        report = opened.vacuum(dry_run=dry_run, now=now)
+    if not dry_run:
+        store.audit.record(opts.login(), "vacuum", details={"now": now})
+    report = store.vacuum(dry_run=dry_run, now=now)
     done = "would be removed" if dry_run else "removed"
     lines = [*report.paths, f"{report.files} files, {report.bytes / 1e6:.1f} MB {done}"]
     return Output({**asdict(report), "dry_run": dry_run}, "\n".join(map(str, lines)))
@@ -64,7 +63,7 @@ def migrate_command(store: opts.StoreOption) -> Output:
 @command(app, "export")
 def export_command(
     folder: Annotated[Path, Argument(help="New or empty folder.")],
-    store: opts.StoreOption,
+    store: opts.OpenStore,
     part: opts.ArchivePart,
     audit: opts.AuditOptions,
 ) -> Output:
@@ -79,20 +78,14 @@ def export_command(
     """
     from vestigo.retrieval.gallery import count_without_time
 
-    with opts.open_store(store) as opened:
-        scope, model = part.scope(opened), resolve_review_model(opened)
-        details = {
-            "what": "crops",
-            "to_folder": str(folder.absolute()),
-            "model": model.digest,
-            **opts.scope_details(scope),
-        }
-        audit.record(opened, "export", details)
-        with progress("writing crops") as update:
-            report = opened.export_market(
-                folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update
-            )
-        without_time = count_without_time(opened, model, scope)
+    scope, model = part.scope(store), resolve_review_model(store)
+    details = {"what": "crops", "to_folder": str(folder.absolute()), "model": model.digest, **opts.scope_details(scope)}
+    audit.record(store, "export", details)
+    with progress("writing crops") as update:
+        report = store.export_market(
+            folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update
+        )
+    without_time = count_without_time(store, model, scope)
     return Output({"out": str(folder), **asdict(report), "without_time": without_time}, _print_export)
 
 
