@@ -19,7 +19,7 @@ from vestigo_ui.cli.output import Output, make_table, note, number_text, out, pr
 from vestigo_ui.cli.parser_options import LabelMapOption, ParserOption
 
 if TYPE_CHECKING:
-    from vestigo_workers.regions.plan import FinderSettings, RegionsRequest
+    from vestigo_workers.regions.plan import FinderSettings
 
 MAX_LISTED = 10
 """Failed images that are printed; the JSON lists all of them."""
@@ -129,9 +129,19 @@ def regions_command(
     if panel != (folder is not None):
         raise UsageError("with --store, give --out and --panel both, for panels, or neither: the label maps are stored")
     from vestigo_workers.regions.plan import RegionsRequest
+    from vestigo_workers.regions.run import draw_panels, label_run
 
     request = RegionsRequest.model_validate({**shared, **settings, "run": source, "fls": config})
-    return _label_run(store, request, folder)
+    with opts.open_store(store) as opened:
+        output = run_output(opened, run_with_bars(opened, partial(label_run, opened, request)))
+        if folder is None:
+            return output
+        details = {"what": "panels", "run": request.run, "to_folder": str(folder.absolute())}
+        opened.audit.record(opts.login(), "export", details=details)
+        with progress("panels") as update:
+            panels = draw_panels(opened, request, folder, update)
+    note(f"{panels} panels in {folder}")
+    return output._replace(result={**output.result, "panels": panels})
 
 
 def _label_folder(
@@ -171,22 +181,6 @@ def _label_folder(
         result["judged"] = {name: asdict(method) for name, method in methods.items()}
         result["belongings_of_oracle"] = shares_of_oracle(methods)
     return Output(result, _print_folder)
-
-
-def _label_run(store: str, request: RegionsRequest, panel_folder: Path | None) -> Output:
-    from vestigo_workers.regions.run import draw_panels, label_run
-
-    with opts.open_store(store) as opened:
-        labelled = run_with_bars(opened, partial(label_run, opened, request))
-        output = run_output(opened, labelled)
-        if panel_folder is None:
-            return output
-        details = {"what": "panels", "run": request.run, "to_folder": str(panel_folder.absolute())}
-        opened.audit.record(opts.login(), "export", details=details)
-        with progress("panels") as update:
-            panels = draw_panels(opened, request, panel_folder, update)
-    note(f"{panels} panels in {panel_folder}")
-    return output._replace(result={**output.result, "panels": panels})
 
 
 def _print_folder(result: Mapping[str, Any]) -> None:

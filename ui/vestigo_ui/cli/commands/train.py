@@ -1,12 +1,10 @@
 """`vestigo train`: train a model on a dataset."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -14,11 +12,6 @@ from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.evaluation import full_result
 from vestigo_ui.cli.output import Output, note, out, program, progress, progress_stages
 from vestigo_ui.cli.parser_options import LabelMapOption, TrainingParserOption
-
-if TYPE_CHECKING:
-    from vestigo.datasets.reid import ReidDataset
-    from vestigo_models.arrays import UInt8Array
-    from vestigo_models.training.config import TrainConfig
 
 
 def train_command(
@@ -66,7 +59,11 @@ def train_command(
     from vestigo_models.devices import resolve_device
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
+    from vestigo_models.parsing.label_maps import read_label_map
+    from vestigo_models.parsing.registry import make_parser
     from vestigo_models.training.config import TrainConfig
+    from vestigo_models.training.relabel import parse_labels
+    from vestigo_models.training.state import feature_grid
     from vestigo_models.training.trainer import recipe_warnings, train
     from vestigo_workers.training.data import training_set
     from vestigo_workers.training.distributed import train_distributed
@@ -82,7 +79,13 @@ def train_command(
     device = resolve_device(device)
     if recipe.network.attributes != "none":
         dataset.require_attributes()
-    images = training_set(dataset, recipe, _parse(dataset, recipe, label_map, device))
+    maps, paths = None, dataset.train.paths
+    if recipe.needs_parser:
+        classes = None if label_map is None else read_label_map(label_map)
+        network = make_parser(recipe.parser, classes, device)
+        with progress("parsing", len(paths)) as update:
+            maps = parse_labels(paths, network, feature_grid(recipe), update, atr_bag_seed=recipe.atr_bag_seed)
+    images = training_set(dataset, recipe, maps)
     options = {
         "data": dataset.root,
         "backbone": backbone,
@@ -106,21 +109,6 @@ def train_command(
         with progress_stages() as open_progress:
             metrics = full_result(evaluate_model(dataset, extractor, EvaluationOptions(), open_progress))
     return Output({**asdict(training), "metrics": metrics}, _print)
-
-
-def _parse(dataset: ReidDataset, recipe: TrainConfig, label_map: Path | None, device: str) -> UInt8Array | None:
-    """Return the parser's label maps of the training images; None if the recipe needs no parser."""
-    from vestigo_models.parsing.label_maps import read_label_map
-    from vestigo_models.parsing.registry import make_parser
-    from vestigo_models.training.relabel import parse_labels
-    from vestigo_models.training.state import feature_grid
-
-    if not recipe.needs_parser:
-        return None
-    parser = make_parser(recipe.parser, None if label_map is None else read_label_map(label_map), device)
-    paths = dataset.train.paths
-    with progress("parsing", len(paths)) as update:
-        return parse_labels(paths, parser, feature_grid(recipe), update, atr_bag_seed=recipe.atr_bag_seed)
 
 
 def _print(result: Mapping[str, Any]) -> None:

@@ -1,20 +1,15 @@
 """`vestigo train-parser`: train a parser on a dataset with label maps."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Option
 
+from vestigo_models.progress import ProgressCallback
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, out, progress
-
-if TYPE_CHECKING:
-    from vestigo_models.parsing.training import LabelledImages
-    from vestigo_models.progress import ProgressCallback
 
 BATCH = 256
 """Images that are parsed together in the evaluation."""
@@ -63,7 +58,7 @@ def train_parser_command(
     paths = dataset.train.paths
     images = LabelledImages(images=paths, maps=region_maps(dataset.root, paths, folder))
     test_paths = dataset.query.paths + dataset.gallery.paths
-    test_images = LabelledImages(images=test_paths, maps=region_maps(dataset.root, test_paths, folder))
+    test_maps = region_maps(dataset.root, test_paths, folder)
     device = resolve_device(device)
     options = {
         "data": dataset.root,
@@ -80,13 +75,15 @@ def train_parser_command(
     with progress("training") as update:
         training = train_parser(recipe, images, model, package=package, base=base, device=device, progress=update)
     with progress("evaluating") as update:
-        regions = _evaluate(model, test_images, device, update)
+        regions = _evaluate(model, test_paths, test_maps, device, update)
     counts = {"images": len(paths), "judged_images": len(test_paths)}
     result = {**asdict(training), "regions": regions, **counts}
     return Output(result, _print)
 
 
-def _evaluate(model: Path, data: LabelledImages, device: str, update: ProgressCallback) -> dict[str, float]:
+def _evaluate(
+    model: Path, images: Sequence[Path], maps: Sequence[Path], device: str, update: ProgressCallback
+) -> dict[str, float]:
     """Return the IoU (a fraction) of every region over all pixels of the images."""
     import numpy as np
 
@@ -98,13 +95,13 @@ def _evaluate(model: Path, data: LabelledImages, device: str, update: ProgressCa
     parser = EmbeddedParser.from_pretrained(model, device=device)
     classes = len(parser.label_set)
     counts = np.zeros((classes, classes), dtype=np.int64)
-    for start in range(0, len(data.images), BATCH):
+    for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
-        predictions = parser.parse_many([read_image(path) for path in data.images[part]])
-        for path, parsed in zip(data.maps[part], predictions, strict=True):
+        predictions = parser.parse_many([read_image(path) for path in images[part]])
+        for path, parsed in zip(maps[part], predictions, strict=True):
             truth = read_labels(path)
             counts += confusion(np.where(truth < classes, truth, 0).astype(np.uint8), parsed.labels, classes)
-        update(min(start + BATCH, len(data.images)), len(data.images))
+        update(min(start + BATCH, len(images)), len(images))
     return dict(zip(parser.label_set.classes, iou(counts).tolist(), strict=True))
 
 

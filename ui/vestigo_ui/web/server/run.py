@@ -14,7 +14,6 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -81,7 +80,7 @@ class Binding:
 def make_public_app(sessions: Sessions, settings: Settings, on_event: OnEvent, encrypted: bool) -> ASGIApp:
     """Return the app of the public paths; raise ConfigError if the secret of the OpenID client cannot be read."""
     sign_in = SignIn(sessions, on_event, urlsplit(settings.oidc.issuer).netloc if settings.oidc else None)
-    routes = [Route("/healthz", _healthz, methods=["GET"]), *sign_in.routes()]
+    routes = [Route("/healthz", lambda _: PlainTextResponse("ok"), methods=["GET"]), *sign_in.routes()]
     middleware = []
     if settings.oidc is not None:
         routes += Oidc(settings.oidc, sign_in).routes()
@@ -96,10 +95,6 @@ def make_public_app(sessions: Sessions, settings: Settings, on_event: OnEvent, e
         )
         middleware.append(session_middleware)
     return Starlette(routes=routes, middleware=middleware)
-
-
-async def _healthz(_request: Request) -> PlainTextResponse:
-    return PlainTextResponse("ok")
 
 
 def make_app(binding: Binding, users: Users, settings: Settings, on_event: OnEvent) -> Guard:
