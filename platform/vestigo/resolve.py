@@ -16,7 +16,6 @@ digest or at least the first 6 digits of it. A command without a reference follo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -125,7 +124,9 @@ def resolve_search_model(registry: ModelRegistry, digest: str | None = None) -> 
         raise StoreError("the store is empty; fill it with: vestigo index SOURCE --store STORE")
     indexed = [model for model in models if model.digest in counts]
     if serving is not None and serving not in counts and indexed:
-        serving = _former_serving(registry, counts)
+        # The last model with crops that served before the serving one.
+        earlier = (promotion.before for promotion in reversed(registry.models.promotions()))
+        serving = next((digest for digest in earlier if digest in counts), None)
     current = next((model for model in models if model.digest == serving), (indexed or models)[0])
     if others := [model for model in indexed if model.digest != current.digest]:
         held = ", ".join(f"{counts[model.digest]} of {_label(model)}" for model in others)
@@ -136,12 +137,6 @@ def resolve_search_model(registry: ModelRegistry, digest: str | None = None) -> 
             "STORE), or search one version with --model"
         )
     return current
-
-
-def _former_serving(registry: ModelRegistry, counts: Mapping[str, int]) -> str | None:
-    """Return the digest of the last model with crops that served before the serving one, None without one."""
-    earlier = (promotion.before for promotion in reversed(registry.models.promotions()))
-    return next((digest for digest in earlier if digest in counts), None)
 
 
 def resolve_review_model(registry: ModelRegistry, ref: str | None = None) -> Model:

@@ -15,7 +15,7 @@ from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, make_table, note, out, print_without_time, write_page
 
 if TYPE_CHECKING:
-    from vestigo.retrieval.search import Hit, SearchResult
+    from vestigo.retrieval.search import SearchResult
     from vestigo.store.open import Store
     from vestigo_models.arrays import UInt8Array
 
@@ -95,7 +95,22 @@ def search_command(
         write_search_page(store, html, result, facts, crops=crops, images=list(images.values()))
         note(f"report: {html}")
     output = {
-        "results": [_hit_result(hit) for hit in result.hits],
+        "results": [
+            {
+                "rank": hit.rank,
+                "crop": hit.crop,
+                "distance": hit.distance,
+                "camera": hit.camera,
+                "time": hit.time.isoformat() if hit.time is not None else None,
+                "offset": hit.offset_s,
+                "track": hit.track or None,
+                "input": hit.input,
+                "frame": hit.frame if hit.frame >= 0 else None,
+                "attributes": hit.attributes,
+                "confidences": hit.confidences,
+            }
+            for hit in result.hits
+        ],
         "compared": result.compared,
         "without_time": result.without_time,
         "kept_fraction": result.kept_fraction,
@@ -135,22 +150,6 @@ def _query_details(crops: tuple[str, ...], files: list[str], box: str | None, wh
     key = query_key(crops=crops, images=images, box=box or "", where="" if crops or files else where)
     details = {"query": key, "query_crops": list(crops), "query_files": files, "box": box, "where": where}
     return {name: value for name, value in details.items() if value}
-
-
-def _hit_result(hit: Hit) -> dict[str, Any]:
-    return {
-        "rank": hit.rank,
-        "crop": hit.crop,
-        "distance": hit.distance,
-        "camera": hit.camera,
-        "time": hit.time.isoformat() if hit.time is not None else None,
-        "offset": hit.offset_s,
-        "track": hit.track or None,
-        "input": hit.input,
-        "frame": hit.frame if hit.frame >= 0 else None,
-        "attributes": hit.attributes,
-        "confidences": hit.confidences,
-    }
 
 
 def write_search_page(

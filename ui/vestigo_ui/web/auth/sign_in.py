@@ -4,6 +4,7 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qs, quote, urlsplit
@@ -151,19 +152,16 @@ class SignIn:
         """Return the sign-in page. Its form is valid only with the cookie that the response sets."""
         stored = request.cookies.get(self._token_cookie, "")
         token = stored if self._is_signed(stored) else str(self._tokens.dumps(secrets.token_hex(16)))
-        passwords = self._provider is None or self._has_accounts()
+        passwords = True
+        if self._provider is not None:
+            with suppress(VestigoError):
+                passwords = bool(self.sessions.users.accounts())
         content = {"token": token if passwords else None, "error": error, "name": name, "provider": self._provider}
         page = HTMLResponse(PAGE.render(**content, next_path=next_path), status)
         page.set_cookie(
             self._token_cookie, token, path="/sign-in", httponly=True, samesite="strict", secure=_encrypted(request)
         )
         return page
-
-    def _has_accounts(self) -> bool:
-        try:
-            return bool(self.sessions.users.accounts())
-        except VestigoError:
-            return True
 
     def _session(self, request: Request) -> Session | None:
         return self.sessions.from_cookies(request.headers.get("cookie", ""))

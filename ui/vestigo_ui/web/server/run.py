@@ -127,7 +127,14 @@ def serve(
     os.environ["VESTIGO_STORE"] = store
     app = make_app(binding, users, settings, on_event)
     logging.basicConfig(format="vestigo: %(message)s", level=logging.WARNING)
-    with _listen(binding) as listener:
+    try:
+        family = socket.AF_INET6 if ":" in binding.address else socket.AF_INET
+        listener = socket.create_server((binding.address, binding.port), family=family)
+    except OSError as error:
+        raise UsageError(
+            f"port {binding.port} of {binding.address} is not available ({error.strerror}); choose another with --port"
+        ) from error
+    with listener:
         if not binding.is_local:
             report(f"{binding.address} is reachable from other machines: any user with an account can sign in there")
         report(f"the screen is on {binding.url} (Ctrl-C ends it)")
@@ -150,13 +157,3 @@ def serve(
         )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listen(binding: Binding) -> socket.socket:
-    family = socket.AF_INET6 if ":" in binding.address else socket.AF_INET
-    try:
-        return socket.create_server((binding.address, binding.port), family=family)
-    except OSError as error:
-        raise UsageError(
-            f"port {binding.port} of {binding.address} is not available ({error.strerror}); choose another with --port"
-        ) from error
