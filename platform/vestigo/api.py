@@ -1,4 +1,4 @@
-"""The public Python API: what `import vestigo` offers.
+"""The public Python API: what `import vestigo` offers, as its `__all__` lists it.
 
 Each name is imported on first use, so that `import vestigo` loads neither torch nor a database driver.
 """
@@ -36,8 +36,6 @@ from vestigo_models.isolation import call
 
 if TYPE_CHECKING:
     from vestigo.evaluation.metrics.ranking import Protocol
-
-__all__ = ["LoadedModel", "evaluate", "load_dataset", "load_model", "open_store", "precision", "search"]
 
 Image = str | Path | UInt8Array
 """An image file, or RGB pixels (h, w, 3) uint8."""

@@ -43,12 +43,7 @@ def is_package(ref: str) -> bool:
 
 
 def find_registered(registry: ModelRegistry, ref: str) -> Model:
-    """Return the model of the registry with a name, a digest, or at least 6 digits that one digest begins with.
-
-    Raises:
-        ModelError: If the registry has none.
-        StoreError: If it has several.
-    """
+    """Return the model of a name, a digest or its first 6 digits; raise ModelError for none, StoreError for several."""
     model = registry.models.find(ref)
     if model is None:
         known = ", ".join(map(_label, registry.models.list())) or "no model"

@@ -58,11 +58,9 @@ def build_test_set(store: Store, crops: Sequence[SplitCrop], schema: AttributeSc
 
     The first crop of each identity and camera is a query if another camera has the identity too. All crops are gallery.
     """
-    identities = {key: number for number, key in enumerate(sorted({crop.identity for crop in crops}), start=1)}
-    cameras = {name: number for number, name in enumerate(sorted({crop.camera for crop in crops}))}
     paths = tuple(write_crops(store, [crop.crop for crop in crops], folder))
-    pids = np.array([identities[crop.identity] for crop in crops], dtype=np.int64)
-    camids = np.array([cameras[crop.camera] for crop in crops], dtype=np.int64)
+    pids = 1 + np.unique([crop.identity for crop in crops], return_inverse=True)[1].astype(np.int64)
+    camids = np.unique([crop.camera for crop in crops], return_inverse=True)[1].astype(np.int64)
     labels = np.array([crop.labels for crop in crops], dtype=np.int64).reshape(len(crops), len(schema))
     yes = IdentityLabels.from_labels(schema, pids, labels).yes
 

@@ -46,7 +46,6 @@ else:
 HtmlOption = Annotated[Path | None, Option("--html", help="Also write a self-contained HTML page to this file.")]
 
 DeviceOption = Annotated[str, Option("--device", help="Where the networks run: auto, cpu, cuda or cuda:N.")]
-ModelOption = Annotated[str, Option("--model", help="Model: default, a package folder, or hub:ID.")]
 StoredModelOption = Annotated[
     str | None,
     Option(

@@ -57,12 +57,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_private(path: Path) -> str:
-    """Return the text of a private file.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        ConfigError: If other users may read or write the file, or it cannot be read as UTF-8.
-    """
+    """Return the text of a private file; raise ConfigError if others may access it or it is unreadable."""
     try:
         mode = path.stat().st_mode
         text = read_text(path)

@@ -1,7 +1,5 @@
 """`vestigo demo`: render, index, search and evaluate with the defaults, and write a report."""
 
-from __future__ import annotations
-
 import secrets
 import shlex
 import shutil
@@ -11,21 +9,19 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer import Option
 
 from vestigo_models.errors import UsageError
+from vestigo_models.progress import ProgressCallback
+from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.index import crops_of_run, read_strips
 from vestigo_ui.cli.commands.search import write_search_page
 from vestigo_ui.cli.evaluation import write_evaluation_page
 from vestigo_ui.cli.output import Output, note, out, program, progress, write_page
 from vestigo_ui.web.auth.users import Role, Users
-
-if TYPE_CHECKING:
-    from vestigo.store.open import Store
-    from vestigo_models.progress import ProgressCallback
 
 MARK = ".vestigo-demo"
 """A folder with this file was created by the demo and may be replaced."""
@@ -148,7 +144,7 @@ def evaluate(dataset: Path, page: Path, progress: ProgressCallback, model: str =
     return {"mAP": metrics.mAP, "rank1": metrics.cmc[1], "attributes": mean}
 
 
-def search_best_crop(store: Store, run: str, page: Path) -> str | None:
+def search_best_crop(store: opts.OpenStore, run: str, page: Path) -> str | None:
     """Search for the best crop of the longest tracklet of a run, write the page, return the crop; None without any."""
     from vestigo.retrieval.query import Query
     from vestigo.retrieval.search import search_query
@@ -165,7 +161,7 @@ def search_best_crop(store: Store, run: str, page: Path) -> str | None:
     return query
 
 
-def write_report(store: Store, folder: Path, run: str, figures: Mapping[str, Any], query: str | None) -> Path:
+def write_report(store: opts.OpenStore, folder: Path, run: str, figures: Mapping[str, Any], query: str | None) -> Path:
     """Write the page that links the others and return its path."""
     from vestigo.reports.page import render
 

@@ -1,22 +1,17 @@
 """`vestigo models`: the models of a store, their scores, and which one serves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Argument, Option, Typer
 
 from vestigo.resolve import find_registered, open_model, open_registered, resolve_digest
+from vestigo.store.models.records import Model, Promotion
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command, make_table, note, number_text, out, progress_stages
-
-if TYPE_CHECKING:
-    from vestigo.store.models.records import Model, Promotion
-    from vestigo.store.open import Store
 
 SHORT, LISTED = 12, 8
 """Digits of a digest in a sentence, and in a list."""
@@ -138,7 +133,7 @@ def _promotion_row(promotion: Promotion) -> dict[str, Any]:
     return {**asdict(promotion), "at": promotion.at.isoformat()}
 
 
-def _find(store: Store, ref: str) -> Model:
+def _find(store: opts.OpenStore, ref: str) -> Model:
     return find_registered(store, resolve_digest(store, ref))
 
 
@@ -159,7 +154,9 @@ def _compare_recorded(first: Model, second: Model) -> dict[str, Any]:
     }
 
 
-def _compare_on_data(store: Store, first: str, second: str, data: Path, margin: float, device: str) -> dict[str, Any]:
+def _compare_on_data(
+    store: opts.OpenStore, first: str, second: str, data: Path, margin: float, device: str
+) -> dict[str, Any]:
     from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.promotion.gate import Margins, decide_promotion
     from vestigo.promotion.judge import compare_scores, evaluate_pair, split_name
@@ -182,7 +179,7 @@ def _compare_on_data(store: Store, first: str, second: str, data: Path, margin: 
     }
 
 
-def _promotion_output(store: Store, promotion: Promotion) -> Output:
+def _promotion_output(store: opts.OpenStore, promotion: Promotion) -> Output:
     from vestigo.promotion.gate import count_stale_crops
 
     stale = count_stale_crops(store.models.crop_counts(), promotion.model)
