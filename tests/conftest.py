@@ -6,6 +6,7 @@ Fixtures of one subject have their own plugin: `tests.support.datasets`, `tests.
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 
@@ -50,6 +51,17 @@ def _reasons() -> dict[str, str]:
     elif not Path(footage).is_dir():
         raise pytest.UsageError(f"{FOOTAGE} names {footage}, which is not a folder")
     return reasons
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Exempt imported modules from garbage collection: Streamlit collects in full after each run of a page."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
