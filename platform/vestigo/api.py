@@ -32,7 +32,6 @@ from vestigo_models.errors import UsageError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.package import ModelPackage
-from vestigo_models.isolation import call
 
 if TYPE_CHECKING:
     from vestigo.evaluation.metrics.ranking import Protocol
@@ -260,4 +259,4 @@ def _read_all(images: Image | Sequence[Image]) -> list[UInt8Array]:
 
 
 def _read(image: Image) -> UInt8Array:
-    return image if isinstance(image, np.ndarray) else call(read_image, Path(image), name=str(image))
+    return image if isinstance(image, np.ndarray) else read_image(Path(image))

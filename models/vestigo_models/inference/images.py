@@ -23,6 +23,7 @@ from vestigo_models.inference.image_formats import (
     png_chunks,
     sample_bits,
 )
+from vestigo_models.isolation import call
 
 IMAGE_SUFFIXES = frozenset(suffix for each in FORMATS for suffix in each.suffixes.split())
 """Endings of image files, the same for every command."""
@@ -70,7 +71,15 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
 
 
 def read_image(path: Path) -> UInt8Array:
-    """Read an image file; raise BadInput as `decode_image`, or `unreadable`, with the name of the file."""
+    """Read an image file in a child process.
+
+    Raises:
+        BadInput: As `decode_image` and `isolation.call`, or `unreadable`, with the name of the file.
+    """
+    return call(_read, path, name=str(path))
+
+
+def _read(path: Path) -> UInt8Array:
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise BadInput("too-large", f"{size:,} bytes, more than {MAX_BYTES:,}; scale it down")

@@ -12,6 +12,7 @@ from vestigo_models.config_files import read_json
 from vestigo_models.errors import BadInput, ConfigError, first_line
 from vestigo_models.inference.image_formats import open_image
 from vestigo_models.inference.images import MAX_PIXELS
+from vestigo_models.isolation import call
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
 from vestigo_models.parsing.label_maps import LABEL_SETS, ParserLabels, merge_hard
 from vestigo_models.schemas.regions import REGIONS
@@ -86,11 +87,16 @@ def read_label_set(folder: Path, label_map: Mapping[str, str] | None, named: str
 
 
 def read_labels(path: Path) -> UInt8Array:
-    """Read an image of class ids, (h, w); the ids of a palette image are its indices.
+    """Read an image of class ids, (h, w), in a child process; the ids of a palette image are its indices.
 
     Raises:
-        BadInput: `no-labels` if there is no such file, `bad-labels` if it is not a single-channel 8-bit image.
+        BadInput: `no-labels` if there is no such file, `bad-labels` if it is not a single-channel 8-bit image, or as
+            `isolation.call`.
     """
+    return call(_read, path, name=str(path))
+
+
+def _read(path: Path) -> UInt8Array:
     try:
         image = open_image(path.read_bytes(), max_pixels=MAX_PIXELS)
         labels = np.array(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)

@@ -15,7 +15,6 @@ from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
 from vestigo_models.inference.region_finder import MOST_IMAGES, NamedImage, RegionFinder
-from vestigo_models.isolation import call
 from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.schemas.regions import REGIONS, cluster_regions
@@ -110,6 +109,6 @@ def select_identities(dataset: ReidDataset, shown: int) -> list[tuple[str, NDArr
 def _read(dataset: ReidDataset, row: int) -> tuple[int, NamedImage] | None:
     path = dataset.gallery.paths[row]
     try:
-        return row, NamedImage(name=path.name, pixels=call(read_image, path))
+        return row, NamedImage(name=path.name, pixels=read_image(path))
     except BadInput:
         return None

@@ -125,7 +125,6 @@ def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dic
     """Return the crop ids of a query, and its images by file name."""
     from vestigo.retrieval.query import Box
     from vestigo_models.inference.images import read_image
-    from vestigo_models.isolation import call
 
     crops = tuple(text for text in query if not Path(text).is_file())
     for text in crops:
@@ -135,7 +134,7 @@ def _read_query(query: list[str], box: str | None) -> tuple[tuple[str, ...], dic
     if box is not None and len(files) != 1:
         raise UsageError(f"--box is the place of a person in one image, but {len(files)} images are given")
     try:
-        images = {name: call(read_image, Path(name), name=name) for name in files}
+        images = {name: read_image(Path(name)) for name in files}
     except BadInput as error:
         raise UsageError(f"{error.detail} ({error.reason})") from None
     if box is not None:
