@@ -6,7 +6,6 @@ one file, because assembly writes the tracklets of a video together.
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -185,12 +184,7 @@ def _codes(column: pa.Array) -> Int64Array:
 
 def _joint(*codes: Int64Array) -> Int64Array:
     """Return (n,) small numbers, equal where all codes are equal."""
-    return reduce(lambda a, b: _inverse(a * (int(b.max(initial=0)) + 1) + b), codes)
-
-
-def _inverse(values: Int64Array) -> Int64Array:
-    inverse: Any = np.unique(values, return_inverse=True)[1]
-    return np.asarray(inverse, np.int64)
+    return reduce(lambda a, b: np.unique(a * (int(b.max(initial=0)) + 1) + b, return_inverse=True)[1], codes)
 
 
 def _starts(group: Int64Array) -> Int64Array:

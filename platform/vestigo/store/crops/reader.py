@@ -51,7 +51,7 @@ class CropReader:
         models = sorted({file.model for file in self.files})
         if EMBEDDING in columns and len(models) > 1:
             raise StoreError(f"the store holds crops of several models ({', '.join(models)}): name one of them")
-        sources = (partial(self._scan_file, file, columns) for file in self.files)
+        sources = (partial(self._batches, file, columns, partial(self.root.read, file.path)) for file in self.files)
         return rechunk(read_ahead(sources, readers=SCANNERS, buffered=BUFFERED), batch_rows)
 
     def select(self, ids: Collection[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -102,19 +102,16 @@ class CropReader:
             for batches in pool.map(lambda file: list(self._batches(file, columns, partial(read, file))), files):
                 yield from batches
 
-    def _scan_file(self, file: VisibleFile, columns: Sequence[str]) -> Generator[pa.RecordBatch, None, None]:
-        for batch in self._batches(file, columns, partial(self.root.read, file.path)):
-            if batch.num_rows:
-                yield batch
-
     def _batches(
         self, file: VisibleFile, columns: Sequence[str], read: Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Generator[pa.RecordBatch, None, None]:
         """Yield `columns` of the visible rows among those that `read` returns for the columns that are needed."""
         needed = self._needed_columns(columns, file)
         constants = {"model": file.model, "run": file.run}
         for batch in read(needed):
             rows = self._visible(completed(batch, needed), file)
+            if not rows.num_rows:
+                continue
             arrays = [
                 pa.array([constants[name]] * rows.num_rows, pa.string()) if name in constants else rows.column(name)
                 for name in columns

@@ -135,15 +135,13 @@ class RegionRepository:
     database: Database
     root: DataRoot
 
-    def scan(
-        self, columns: Sequence[str] | None = None, *, run: str | None = None, batch_rows: int = GROUP_ROWS
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield label maps, `batch_rows` at a time; columns of `vestigo.store.parquet.schemas.REGIONS`, or all."""
+    def scan(self, columns: Sequence[str] | None = None, *, run: str | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield label maps with some columns of `vestigo.store.parquet.schemas.REGIONS`, or all."""
         columns = list(REGIONS.names if columns is None else columns)
         if unknown := [name for name in columns if name not in REGIONS.names]:
             raise StoreError(f"label maps have no column {unknown[0]}; the columns are {', '.join(REGIONS.names)}")
         batches = (batch for path in self._paths(run) for batch in self.root.read(path, columns))
-        yield from rechunk(batches, batch_rows)
+        yield from rechunk(batches, GROUP_ROWS)
 
     def get(self, ids: Sequence[str], *, run: str | None = None) -> dict[str, dict[str, Any]]:
         """Return label maps by crop id, with the columns of `REGIONS`; without crops that have none."""

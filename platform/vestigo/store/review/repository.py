@@ -123,9 +123,9 @@ class ReviewRepository:
         return self.database.fetch(lambda session: existing_keys(session, project, keys))
 
     def tasks(
-        self, project: str, *, states: Collection[str] | None = None, sample: int | None = None, rows: int = PAGE_ROWS
+        self, project: str, *, states: Collection[str] | None = None, rows: int = PAGE_ROWS
     ) -> Iterator[list[LabelTask]]:
-        """Yield the tasks of a project, in some states or of one sample, by sample and position, `rows` at a time."""
+        """Yield the tasks of a project, all or those in some states, by sample and position, `rows` at a time."""
         query = (
             select(LabelTaskRow, LabelBatchRow.model)
             .join(LabelBatchRow, LabelBatchRow.id == LabelTaskRow.sample)
@@ -135,8 +135,6 @@ class ReviewRepository:
         )
         if states is not None:
             query = query.where(LabelTaskRow.state.in_(states))
-        if sample is not None:
-            query = query.where(LabelTaskRow.sample == sample)
         place, last = tuple_(LabelTaskRow.sample, LabelTaskRow.position), (-1, -1)
         while True:
             rows_after = self.database.rows(query.where(place > last))
