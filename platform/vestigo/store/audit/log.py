@@ -90,9 +90,8 @@ class AuditRepository:
         query = select(AuditRow).order_by(AuditRow.id.desc() if newest else AuditRow.id).limit(limit)
         if after:
             query = query.where(AuditRow.id < after if newest else AuditRow.id > after)
-        for column, value in ((AuditRow.user, user), (AuditRow.action, action), (AuditRow.case, case)):
-            if value is not None:
-                query = query.where(column == value)
+        filters = {"user": user, "action": action, "case": case}
+        query = query.filter_by(**{name: value for name, value in filters.items() if value is not None})
         try:
             return self.database.records(AuditEntry, query)
         except ValueError as error:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import aliased
 
 from vestigo.store.crops.reader import rows_at
@@ -106,9 +106,8 @@ class RankingRepository:
                     row = RankingRow(name=name)
                     session.add(row)
                 else:
-                    for file_id in filter(None, (row.data_file_id, row.queries_file_id)):
-                        old = session.get_one(DataFileRow, file_id)
-                        old.state, old.retired = "retired", now
+                    replaced = DataFileRow.id.in_([row.data_file_id, row.queries_file_id])
+                    session.execute(update(DataFileRow).where(replaced).values(state="retired", retired=now))
                 row.created, row.model, row.queries, row.settings = now, model, files[1].rows, dict(settings)
                 row.data_file_id, row.queries_file_id = file_ids
             return files[0].rows

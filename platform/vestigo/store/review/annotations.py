@@ -106,14 +106,8 @@ class AnnotationRepository:
             own = [annotation.remote_id for annotation in present if annotation.annotator == annotator]
             number = own[0] if own else max((annotation.remote_id for annotation in present), default=0) + 1
             _replace(session, project, {task.key: [*others, Annotation(number, annotator, answered, answers)]})
-            details = {
-                "project": project,
-                "task": task.key,
-                "crops": len(task.crops),
-                "crop": task.crops[0],
-                "model": design.model,
-                "answers": dict(answers),
-            }
+            details = {"project": project, "task": task.key, "crops": len(task.crops), "crop": task.crops[0]}
+            details |= {"model": design.model, "answers": dict(answers)}
             append_entry(session, user=user, action="correct", details=details, **context)
         return saved
 
@@ -171,11 +165,9 @@ def _put_task(session: Session, project: str, design: SamplingDesign, task: NewT
     if row is None or row.sample != sample.id:
         last = session.scalar(select(func.max(LabelTaskRow.position)).where(LabelTaskRow.sample == sample.id))
         columns = task_columns(task, sample, 0 if last is None else last + 1, "imported")
-        if row is None:
-            row = LabelTaskRow(**columns)
-            session.add(row)
-        else:
-            for column, value in columns.items():
-                setattr(row, column, value)
+        row = row or LabelTaskRow()
+        for column, value in columns.items():
+            setattr(row, column, value)
+        session.add(row)
     session.flush()
     return to_record(LabelTask, row, model=sample.model)
