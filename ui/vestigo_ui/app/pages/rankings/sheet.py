@@ -174,19 +174,11 @@ def show_queries(context: PageContext, opened: OpenRanking, pair: RankingPair | 
     size = STRIPS if pair is None else STRIPS // 2
     page = choose_page(len(queries), size)
     shown = queries[page * size : (page + 1) * size].tolist()
-    strips = _load_strips(context, opened, pair, shown, most=ACROSS - 1)
+    strips = _load_shown_strips(context, opened, pair, shown, most=ACROSS - 1)
     images = load_images(context, strips)
     tiles = [tile for strip in strips for tile in _tiles(context, strip, images, pair)]
-    label = "Queries with their nearest crops"
-    contact_sheet(
-        tiles,
-        key="rankings-strips",
-        label=label,
-        across=ACROSS,
-        width=MAX_WIDTH,
-        on_action=_open_tile,
-        opens_result=True,
-    )
+    options: dict[str, Any] = {"key": "rankings-strips", "across": ACROSS, "width": MAX_WIDTH}
+    _show_sheet(tiles, "Queries with their nearest crops", **options)
 
 
 def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | None, name: str) -> None:
@@ -197,7 +189,7 @@ def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | No
         st.info(f"The ranking has no query {escape_md(name)}. Go back to all queries.")
         return
     page = choose_page(int(opened.scores.starts[number + 1] - opened.scores.starts[number]), ROWS)
-    strips = _load_strips(context, opened, pair, [number], first=page * ROWS, most=ROWS)
+    strips = _load_shown_strips(context, opened, pair, [number], first=page * ROWS, most=ROWS)
     images = load_images(context, strips)
     for strip in strips:
         query, *rows = _tiles(context, strip, images, pair)
@@ -211,10 +203,7 @@ def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | No
             if not rows:
                 st.info("This query has no saved rows.")
                 continue
-            key = f"rankings-query-{strip.is_second}"
-            contact_sheet(
-                rows, key=key, label="Nearest crops", width=MIN_WIDTH, on_action=_open_tile, opens_result=True
-            )
+            _show_sheet(rows, "Nearest crops", key=f"rankings-query-{strip.is_second}", width=MIN_WIDTH)
 
 
 def show_open_row(context: PageContext, opened: OpenRanking, pair: RankingPair | None) -> None:
@@ -256,20 +245,24 @@ def _tile_id(strip: RankingStrip, crop: str = "") -> str:
     return SEPARATOR.join(("2" if strip.is_second else "", crop, strip.name))
 
 
-def _open_tile(action: UserAction) -> None:
-    """Open a row in the dialog, or a query with all its rows."""
-    side, crop, name = action.crop.split(SEPARATOR, 2)
-    if crop:
-        url_state.put(**{LOOK: crop, OF: name, SIDE: side})
-    else:
-        url_state.put(query=name, page=None)
+def _show_sheet(tiles: Sequence[Tile], label: str, **options: Any) -> None:
+    """Show tiles; a click opens a row in the dialog, or a query with all its rows."""
+
+    def open_tile(action: UserAction) -> None:
+        side, crop, name = action.crop.split(SEPARATOR, 2)
+        if crop:
+            url_state.put(**{LOOK: crop, OF: name, SIDE: side})
+        else:
+            url_state.put(query=name, page=None)
+
+    contact_sheet(tiles, label=label, on_action=open_tile, opens_result=True, **options)
 
 
 def _close_row() -> None:
     url_state.put(**dict.fromkeys((LOOK, OF, SIDE)))
 
 
-def _load_strips(
+def _load_shown_strips(
     context: PageContext,
     opened: OpenRanking,
     pair: RankingPair | None,
