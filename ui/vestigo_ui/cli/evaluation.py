@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ from vestigo_ui.cli.output import note, number_text, out, print_skipped, progres
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
     from vestigo.evaluation.evaluate import Evaluation, ModelComparison
-    from vestigo.reports.region_examples import RegionExample
     from vestigo_models.inference.extractor import Extractor
 
 RANKS = (1, 5, 10)
@@ -153,8 +152,7 @@ def write_evaluation_page(
     names = [package.name for package in packages]
     if len(set(names)) < len(names):
         names = [f"{package.name} ({package.digest[:8]})" for package in packages]
-    examples: Sequence[RegionExample] = ()
-    if packages[0].regions is not None:
-        examples = region_examples(dataset, first, make_parser(parser, device=str(first.device)))
+    has_regions = first.package.regions is not None
+    examples = region_examples(dataset, first, make_parser(parser, device=str(first.device))) if has_regions else []
     models = dict(zip(names, evaluations.values(), strict=True))
     write_page(html, evaluation_page(models, facts, protocol, comparison=comparison, region_examples=examples))

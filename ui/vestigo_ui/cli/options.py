@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
     from vestigo_models.schemas.attributes import AttributeSchema
 
-
 SetOption = Annotated[
     list[str] | None, Option("--set", help="KEY=VALUE of the training configuration, such as batch_identities=8.")
 ]

@@ -29,7 +29,6 @@ USERS, USER = "users.toml", "demo"
 IDENTITIES, CAMERAS, IMAGES_PER_CAMERA, VIDEO_SECONDS = 60, 3, 4, 8.0
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)
 """Start time of the rendered footage."""
-RANKING = "demo"
 
 
 def create_account(folder: Path) -> str:
@@ -100,7 +99,7 @@ def demo_command(
             stills = index(store, request, lambda name: open_progress(f"{name} the crops"))
             figures = evaluate(archive, folder / "evaluation.html", open_progress("evaluating"))
             queries, _ = image_queries(archive, lambda: open_encoder(store), open_progress("ranking the queries"))
-            rank_gallery(store, queries, RANKING)
+            rank_gallery(store, queries, name="demo")
             query = search_best_crop(store, videos.run.id, folder / "search.html")
             report = write_report(store, folder, videos.run.id, figures, query)
     result = {
