@@ -102,6 +102,5 @@ class ComponentRegistry(Generic[Factory]):
                 raise ConfigError(
                     f"{self.group}: entry point {point.value!r} is not a Component with the name {name!r}"
                 )
-
             self._entries[name] = entry
         return self._entries[name]

@@ -64,16 +64,15 @@ def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
     image_format = find_format(data)
     if image_format is None:
         raise BadInput("not-an-image", "the bytes are in no known image format")
+    name = image_format.name
     if image_format.plugin is None:
-        raise BadInput(
-            "unsupported-format", f"{image_format.name} images cannot be decoded; convert them to JPEG or PNG"
-        )
+        raise BadInput("unsupported-format", f"{name} images cannot be decoded; convert them to JPEG or PNG")
     try:
-        if image_format.name == "PNG":
+        if name == "PNG":
             _check_chunks(data)
-        if image_format.name not in Image.OPEN:
+        if name not in Image.OPEN:
             import_module(f"PIL.{image_format.plugin}ImagePlugin")
-        image = Image.OPEN[image_format.name][0](io.BytesIO(data), "")
+        image = Image.OPEN[name][0](io.BytesIO(data), "")
         _check_size(image, data, max_pixels)
     except Exception as error:  # noqa: BLE001  (a library may raise any type on damaged data)
         raise describe_failure(error, data) from None

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 RIFF = b"RIFF"
-MP4_BOXES = frozenset(
-    {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"uuid", b"pnot"}
-)
+MP4_BOXES = frozenset(b"ftyp moov mdat free skip wide moof styp sidx uuid pnot".split())
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
