@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -72,3 +73,10 @@ def widget(app: AppTest, kind: str, label: str) -> Any:
     """Return the one widget of a kind that has a label."""
     (element,) = (each for each in app.get(kind) if each.label == label)
     return element
+
+
+def frame(app: AppTest, place: int = 0) -> pd.DataFrame:
+    """Return the table number `place` of a page that has no exception."""
+    assert not app.exception
+    table: pd.DataFrame = app.dataframe[place].value
+    return table

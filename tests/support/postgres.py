@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 
 from tools import provide
+from tools.label_studio import free_port
 
 # A server that dies with the tests need not survive a power cut.
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "listen_addresses": "127.0.0.1", "max_connections": "50"}
@@ -36,7 +36,7 @@ def postgres_server() -> Iterator[str]:
                 programs = folder / "programs" / "bin"
             for path in (folder, *folder.rglob("*")):
                 shutil.chown(path, user)
-        port = _free_port()
+        port = free_port()
         data = folder / "data"
         _run(
             [programs / "initdb", "-D", data, "-U", "vestigo", "--auth=trust", "--no-sync", "-E", "UTF8"], folder, user
@@ -88,13 +88,6 @@ def _unprivileged() -> str | None:
 
 def _is_public(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _run(command: list[str | Path], folder: Path, user: str | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sysconfig
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from tools.label_studio import free_port
 from vestigo_ui.web.auth.users import Role, Users
 
 if TYPE_CHECKING:
@@ -73,13 +73,6 @@ def serve_app(
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

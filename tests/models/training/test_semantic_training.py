@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.interruption import interrupt_after
 from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
@@ -133,16 +133,6 @@ def test_refreshes_are_logged_with_the_step_that_follows(data: TrainingSet, tmp_
         assert record["refresh"].keys() == {"iou", "foreground_iou", "belongings_images", "belongings_cells"}
         assert 0 < record["refresh"]["iou"] <= 1
     assert "refresh" not in result.losses
-
-
-def interrupt_after(steps: int) -> Any:
-    def progress(_done: int, _total: int | None) -> None:
-        nonlocal steps
-        steps -= 1
-        if steps == 0:
-            raise KeyboardInterrupt
-
-    return progress
 
 
 @pytest.mark.parametrize("name", ["full", "clustering"])

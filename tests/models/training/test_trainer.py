@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.interruption import interrupt_after
 from vestigo_models.errors import ConfigError, DatasetError, ModelError, WorkError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import normalise
@@ -125,16 +126,6 @@ def test_checkpoint_without_newer_keys_is_resumed(data: TrainingSet, uninterrupt
     torch.save(checkpoint, out / "checkpoint.pt")
     train(SMALL, data, out, resume=True)
     same(out, uninterrupted)
-
-
-def interrupt_after(steps: int) -> Any:
-    def progress(_done: int, _total: int | None) -> None:
-        nonlocal steps
-        steps -= 1
-        if steps == 0:
-            raise KeyboardInterrupt
-
-    return progress
 
 
 def test_training_is_independent_of_global_randomness(data: TrainingSet, uninterrupted: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support import probe_app, web_client
 from tests.support.probe_app import CAMERA, CROP
-from tests.support.signed_in import PASSWORD, Screen, free_port, serve_app
+from tests.support.signed_in import PASSWORD, Screen, serve_app
 from tests.support.web_client import MEDIA, cookie_of, looked_at, sign_in, visitor
+from tools.label_studio import free_port
 from vestigo.store.open import Store
 from vestigo_ui.web.auth.sessions import Sessions
 from vestigo_ui.web.auth.users import Role

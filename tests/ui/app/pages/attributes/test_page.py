@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
 
-from tests.support.app_pages import run_app, widget, words
+from tests.support.app_pages import frame, run_app, widget, words
 from tests.support.fake_pipeline import MODEL, crop
 from tests.support.review_archive import PER_TRACKLET, SCHEMA
 from tests.support.reviewed_store import DRAWN, PEOPLE, SCORES, reviewed_store
@@ -51,12 +50,6 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample(reviewed: Path) -> ReviewSample:
     with Store.open(reviewed) as store:
         return read_review_sample(store, find_registered(store, MODEL))
-
-
-def frame(app: AppTest, place: int) -> pd.DataFrame:
-    assert not app.exception
-    table: pd.DataFrame = app.dataframe[place].value
-    return table
 
 
 def viewed(store: Path) -> list[dict[str, object]]:

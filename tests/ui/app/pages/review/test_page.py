@@ -6,11 +6,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.support.app_pages import run_app, words
+from tests.support.app_pages import frame, run_app, words
 from tests.support.fake_pipeline import MODEL, START
 from tests.support.review_archive import PER_TRACKLET, SCHEMA
 from tests.support.reviewed_store import DRAWN, PEOPLE, SERVER, reviewed_store
@@ -39,12 +38,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return reviewed_store(tmp_path / "store")
-
-
-def frame(app: AppTest, place: int = 0) -> pd.DataFrame:
-    assert not app.exception
-    table: pd.DataFrame = app.dataframe[place].value
-    return table
 
 
 def press(app: AppTest, label: str) -> AppTest:
