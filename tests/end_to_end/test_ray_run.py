@@ -14,26 +14,24 @@ import pytest
 
 from tests.support.archives import write_crops
 from vestigo.store.open import Store
+from vestigo_ui.cli.main import run
 
 pytestmark = pytest.mark.ray
 VESTIGO = [sys.executable, "-m", "vestigo_ui.cli.main"]
 
 
-def index_command(source: Path, store: Path, executor: str) -> list[str]:
+def index_arguments(source: Path, store: Path, executor: str) -> list[str]:
     settings = ["--executor", executor, "--detector", "none", "--shard-size", "8", "--json"]
-    return [*VESTIGO, "index", str(source), "--store", str(store), *settings]
+    return ["index", str(source), "--store", str(store), *settings]
 
 
 def test_resumed_run_matches_uninterrupted_run(tmp_path: Path, ray_cluster: str) -> None:
     source = write_crops(tmp_path / "crops", 200)
-    calm = subprocess.run(
-        index_command(source, tmp_path / "calm", "inline"), capture_output=True, text=True, check=False
-    )
-    assert calm.returncode == 0, calm.stderr
+    assert run(index_arguments(source, tmp_path / "calm", "inline")) == 0
 
     store_folder = tmp_path / "store"
     with subprocess.Popen(
-        [*index_command(source, store_folder, "ray"), "--actors", "2"],
+        [*VESTIGO, *index_arguments(source, store_folder, "ray"), "--actors", "2"],
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     ) as driver:
@@ -43,15 +41,15 @@ def test_resumed_run_matches_uninterrupted_run(tmp_path: Path, ray_cluster: str)
             time.sleep(0.02)
             if (store_folder / "catalogue.sqlite").exists():
                 with Store.open(store_folder) as store:
-                    committed = sum(store.runs.totals(run.id).done for run in store.runs.list())
+                    committed = sum(store.runs.totals(each.id).done for each in store.runs.list())
         os.kill(driver.pid, signal.SIGKILL)
     with Store.open(store_folder) as store:
-        [run] = store.runs.list()
-        before = store.runs.totals(run.id)
+        [interrupted] = store.runs.list()
+        before = store.runs.totals(interrupted.id)
         assert 0 < before.pending < 200
 
     resumed = subprocess.run(
-        [*VESTIGO, "runs", "resume", run.id, "--store", str(store_folder), "--json"],
+        [*VESTIGO, "runs", "resume", interrupted.id, "--store", str(store_folder), "--json"],
         capture_output=True,
         text=True,
         check=False,

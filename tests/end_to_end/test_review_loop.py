@@ -90,7 +90,7 @@ def test_review_loop_promotes_better_model(
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", label_studio.token)
     store = tmp_path / "store"
     review_of = ("--store", store, "--project", project)
-    program("index", world.archive, "--store", store, "--model", world.model)
+    program("index", world.archive, "--store", store, "--model", world.model, "--executor", "inline")
 
     planned = program("loop", *review_of, "--base", "damaged", "--data", world.base, "--dry-run")
     assert "sample 200 of " in planned["steps"][0]
@@ -188,7 +188,7 @@ def test_test_identities_are_refused_for_training(
     world: World, program: Program, refused: Callable[..., str], tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    program("index", world.base, "--store", store, "--model", world.model)
+    program("index", world.base, "--store", store, "--model", world.model, "--executor", "inline")
     result = program(
         "label", "import", world.base / "market_attribute.mat", "--store", store, "--project", "annotations"
     )

@@ -28,10 +28,17 @@ STORE_MODULES = (
 """`Store` and pyarrow import these on first use; here they are imported once for all processes."""
 
 
+_modules = ["pytest", *STORE_MODULES]
+
+
 def preloaded_context(*modules: str) -> multiprocessing.context.ForkServerContext:
-    """Return a context whose fork server has imported the store, Alembic, pytest and `modules`."""
+    """Return a context whose fork server has imported the store, Alembic, pytest and `modules`.
+
+    A process has one fork server: it imports the modules of all callers, not only those of the last.
+    """
+    _modules.extend(modules)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", *STORE_MODULES, *modules])
+    context.set_forkserver_preload(_modules)
     return context
 
 
