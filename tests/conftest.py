@@ -14,6 +14,8 @@ import secrets
 os.environ["OMP_NUM_THREADS"] = "1"
 # Clusters of the tests require their own token and write none into the home folder.
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+# Drivers connect to these clusters on loopback: see vestigo_workers, which leaves named clusters alone.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 from collections import Counter
 from collections.abc import Iterator
