@@ -67,7 +67,11 @@ def test_verdicts_survive_reload_and_repeated_keys(visit: Visit, screen: Screen,
 DELAYED_MESSAGES = """
 const listen = WebSocket.prototype.addEventListener;
 WebSocket.prototype.addEventListener = function (type, listener, ...rest) {
-  const late = (event) => setTimeout(() => listener.call(this, event), window.messageDelayMs ?? 0);
+  const events = [];
+  const late = (event) => {
+    events.push(event);
+    setTimeout(() => listener.call(this, events.shift()), window.messageDelayMs ?? 0);
+  };
   return listen.call(this, type, type === "message" ? late : listener, ...rest);
 };
 """
@@ -104,6 +108,8 @@ def test_keys_in_dialog_judge_one_result_each(visit: Visit, screen: Screen, pris
 def test_step_is_kept_when_answers_come_after_the_action_is_sent_again(
     visit: Visit, screen: Screen, pristine: Archive
 ) -> None:
+    from playwright.sync_api import expect
+
     query = pristine.crops[9]["crop_id"]
     page = visit()
     page.add_init_script(DELAYED_MESSAGES)
@@ -121,6 +127,16 @@ def test_step_is_kept_when_answers_come_after_the_action_is_sent_again(
     assert dialog.get_by_text("2 of").is_visible()
     page.go_back()
     dialog.get_by_text("1 of").wait_for()
+    page.evaluate("window.messageDelayMs = 3000")
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    results(page).nth(5).focus()
+    page.keyboard.press("c")
+    page.evaluate("window.messageDelayMs = 0")
+    expect(page.get_by_role("status").filter(has_text="All actions are saved")).to_be_visible()
+    settled(page)
+    assert "look=" not in page.url
     with Store.open(screen.store) as store:
         rows = store.verdicts.history(query_key(crops=[query]))
-    assert [(row.crop, row.verdict) for row in rows] == [(order[0], "confirmed"), (order[1], "rejected")]
+    verdicts = [(order[0], "confirmed"), (order[1], "rejected"), (order[5], "confirmed")]
+    assert [(row.crop, row.verdict) for row in rows] == verdicts

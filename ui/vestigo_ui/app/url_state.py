@@ -44,8 +44,8 @@ def _parameters() -> QueryParamsProxy:
     unseen: _Unseen | None = st.session_state.get(_UNSEEN)
     if unseen is None or unseen.page != run.page_script_hash:
         unseen = st.session_state[_UNSEEN] = _Unseen(run.page_script_hash)
-    if unseen.run is not run.cursors:  # Streamlit makes new ones for every run
-        unseen.run = run.cursors
+    if unseen.run is not run.parallel_coordinator:  # Streamlit makes a new one for every run
+        unseen.run = run.parallel_coordinator
         if run.is_history_navigation:
             unseen.written.clear()
         for name, (earlier, value) in list(unseen.written.items()):
