@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,7 @@ def test_step_is_kept_when_answers_come_after_the_action_is_sent_again(
     page.evaluate("window.messageDelayMs = 0")
     expect(page.get_by_role("status").filter(has_text="All actions are saved")).to_be_visible()
     settled(page)
-    assert "look=" not in page.url
+    expect(page).not_to_have_url(re.compile("look="))
     with Store.open(screen.store) as store:
         rows = store.verdicts.history(query_key(crops=[query]))
     verdicts = [(order[0], "confirmed"), (order[1], "rejected"), (order[5], "confirmed")]

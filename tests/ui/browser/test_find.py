@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ def results(page: Page) -> Locator:
 
 
 def test_query_verdicts_and_open_result(visit: Visit, screen: Screen) -> None:
+    from playwright.sync_api import expect
+
     page = visit("/find")
     keep(page, "find-sightings")
     page.get_by_role("list", name="Sightings").locator(".crop").first.click()
@@ -48,7 +51,7 @@ def test_query_verdicts_and_open_result(visit: Visit, screen: Screen) -> None:
     page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
     settled(page)
-    assert "look=" not in page.url
+    expect(page).not_to_have_url(re.compile("look="))
 
     page.get_by_role("button", name="confirmed to the query").click()
     page.wait_for_function("new URLSearchParams(location.search).getAll('crop').length === 2")

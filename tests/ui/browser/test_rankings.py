@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ def choose(page: Page, label: str, option: str) -> None:
 
 
 def test_rankings_are_compared_and_opened(visit: Callable[..., Page]) -> None:
+    from playwright.sync_api import expect
+
     page = visit("/rankings")
     choose(page, "Ranking", "everybody")
     page.get_by_label("Queries with their nearest crops").wait_for()
@@ -65,7 +68,7 @@ def test_rankings_are_compared_and_opened(visit: Callable[..., Page]) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
     page.get_by_role("dialog").wait_for(state="detached")
     settled(page)
-    assert "look=" not in page.url
+    expect(page).not_to_have_url(re.compile("look="))
 
     page.locator(".tile .crop").first.click()
     page.get_by_role("button", name="All queries").wait_for()

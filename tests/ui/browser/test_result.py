@@ -66,6 +66,7 @@ def test_heads_are_hidden_in_the_dialog(visit: Callable[..., Page], pristine: Ar
 
     query = pristine.crops[0]["crop_id"]
     page = visit(f"/find?crop={query}", "viewer")
+    settled(page)
     page.get_by_role("button", name="viewer").click()
     page.get_by_text("Hide faces and heads").click()
     page.keyboard.press("Escape")

@@ -43,7 +43,7 @@ def offer_screen(folder: Path, password: str) -> None:
     from vestigo_ui.cli.main import run
 
     arguments = ["ui", "--store", str(folder / "store"), "--users", str(folder / USERS)]
-    out.print(f"open the screen: {shlex.join(['vestigo', *arguments])}", soft_wrap=True)
+    out.print(f"open the screen: {program()} {shlex.join(arguments)}", soft_wrap=True)
     out.print(f"  sign in as {USER} with the password {password}")
     if sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Open the screen now?", default=True):
         note("Ctrl-C ends it")
