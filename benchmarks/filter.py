@@ -26,7 +26,6 @@ from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.filter import FilterCost, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
 from vestigo_models.attribute_filter.curve import THRESHOLDS, IdentifiedCrops, measure_curve
-from vestigo_models.attribute_filter.modes import choose_threshold
 from vestigo_models.attribute_filter.record import record_filter
 from vestigo_models.attribute_filter.rule import (
     QUALITY,
@@ -36,6 +35,7 @@ from vestigo_models.attribute_filter.rule import (
     encode_predictions,
     survivors,
 )
+from vestigo_models.attribute_filter.threshold import choose_threshold
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.builtin import MARKET_1501 as SCHEMA

@@ -18,9 +18,9 @@ import numpy as np
 from vestigo.datasets.recognise import load_dataset
 from vestigo.ingest.embedding import embed_files
 from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
-from vestigo_models.attribute_filter.modes import choose_threshold
 from vestigo_models.attribute_filter.record import record_filter
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
+from vestigo_models.attribute_filter.threshold import choose_threshold
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
 

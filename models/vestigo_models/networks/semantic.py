@@ -8,7 +8,8 @@ backbone ── neck ── F ─┬─ pixel classifier ── P ── regions
 import torch
 from torch import Tensor, nn
 
-from vestigo_models.networks.alm import AttributeHeads, PooledFeatures, Reweighting, attribute_log_softmax, pool_regions
+from vestigo_models.networks.alm import AttributeHeads, PooledFeatures, pool_regions
+from vestigo_models.networks.awm import Reweighting, attribute_log_softmax
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.networks.feature_map import (
     ConcatNeck,

@@ -18,7 +18,8 @@ from vestigo_models.attribute_filter.temperature import apply_temperatures
 from vestigo_models.errors import ConfigError, DatasetError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import padded_input
-from vestigo_models.networks.alm import AttributeHeads, PooledFeatures, attribute_log_softmax
+from vestigo_models.networks.alm import AttributeHeads, PooledFeatures
+from vestigo_models.networks.awm import attribute_log_softmax
 from vestigo_models.networks.build import fold_batch_norms
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.progress import ProgressCallback, ignore_progress

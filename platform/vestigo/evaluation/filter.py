@@ -10,7 +10,7 @@ from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.filter import FilterCost, FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.metrics.ranking import ApDefinition, Protocol, score_queries
 from vestigo_models.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt8Array, UInt64Array
-from vestigo_models.attribute_filter.modes import FilterChoice
+from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, survivors
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
 from vestigo_models.schemas.attributes import AttributeSchema

@@ -17,8 +17,8 @@ from vestigo.evaluation.metrics.ranking import (
 from vestigo.ranking.distance import Features, Metric, distance_chunks
 from vestigo.ranking.rerank import reranked_chunks
 from vestigo_models.arrays import BoolArray, Float64Array, Int64Array
+from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.curve import OFF
-from vestigo_models.attribute_filter.modes import FilterChoice
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
 NEAREST_SHOWN = 10

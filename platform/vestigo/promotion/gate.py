@@ -1,4 +1,4 @@
-"""Promotion of models, and the gate: whether a candidate may replace the serving model (docs/method.md).
+"""The gate: whether a candidate may replace the serving model (docs/method.md).
 
 The candidate must be proven better in one measure and must not be seen worse in any. The percentiles of a bootstrap are
 too narrow for few identities, so a gain must also pass Student's t-test. Losses are not corrected for the number of
@@ -6,22 +6,14 @@ measures: refusing a good candidate costs a few reviews, serving a worse one cos
 the margin that may be chance passes and is named in the reasons.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm, t
 
 from vestigo.evaluation.metrics.bootstrap import Difference
-from vestigo_models.errors import UsageError
-
-if TYPE_CHECKING:
-    from vestigo.store.audit.log import AuditContext
-    from vestigo.store.models.records import Model, Promotion
-    from vestigo.store.open import Store
 
 MEAN_AP = "mAP"
 GATE = "gate"
@@ -29,8 +21,6 @@ GATE = "gate"
 BETTER_LEVEL = 0.05
 GROSS = 5.0
 """Margins of a gross loss."""
-REASONS_SHOWN = 3
-"""Reasons of the gate that an objection repeats."""
 
 Differences = Mapping[str, Difference | None]
 """Measure (`mAP`, or an attribute for its accuracy) -> by how much the candidate is better, in percentage points; None
@@ -102,51 +92,6 @@ def has_passed(scores: Mapping[str, Any], serving: str | None) -> bool:
     """Return whether a model has passed the gate against the model that serves now."""
     gate = scores.get(GATE, {})
     return bool(gate.get("promoted")) and gate.get("against") == serving
-
-
-def find_objection(model: Model, serving: str | None) -> str | None:
-    """Return why a model should not replace the serving one, such as `was refused by the gate (...)`, or None."""
-    if has_passed(model.scores, serving):
-        return None
-    gate = model.scores.get(GATE)
-    if gate is None or gate["promoted"]:
-        return "has not been compared with the serving model by the gate"
-    return f"was refused by the gate ({'; '.join(gate['reasons'][:REASONS_SHOWN])})"
-
-
-def promote_manually(
-    store: Store,
-    model: Model,
-    *,
-    by: str,
-    account: str | None = None,
-    serving: str | None,
-    reason: str | None = None,
-    force: bool = False,
-    **context: Unpack[AuditContext],
-) -> Promotion:
-    """Promote a model; one that has passed the gate needs no reason.
-
-    `serving` is the digest of the serving model before the promotion; `account` and `context` are for the audit entry.
-
-    Raises:
-        UsageError: If there is an objection and `force` or `reason` is missing.
-        StoreError: If the model serves already, or another model serves now.
-    """
-    objection = find_objection(model, serving)
-    if objection is not None and not (force and reason):
-        raise UsageError(
-            f"{model.name} ({model.digest[:12]}) {objection}: give --force and --reason TEXT to promote it all the same"
-        )
-    reasons = [*([reason] if reason else []), *(model.scores[GATE]["reasons"] if objection is None else [])]
-    return store.models.promote(
-        model.digest, by=by, reasons=reasons, expected_before=serving, account=account, **context
-    )
-
-
-def count_stale_crops(counts: Mapping[str, int], model: str | None) -> int:
-    """Return how many crops are of other models than `model`, from the number of crops of each model."""
-    return sum(count for digest, count in counts.items() if digest != model)
 
 
 def select_significant(p_values: Mapping[str, float], level: float) -> set[str]:

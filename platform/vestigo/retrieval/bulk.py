@@ -33,7 +33,8 @@ from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING
 from vestigo_models.arrays import Int64Array, UInt8Array
-from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
+from vestigo_models.attribute_filter.choice import FilterChoice
+from vestigo_models.attribute_filter.modes import FilterConfig
 from vestigo_models.errors import BadInput, UsageError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.features import CropFeatures

@@ -30,7 +30,8 @@ from vestigo.retrieval.gallery import (
 )
 from vestigo.store.models.records import Model
 from vestigo_models.arrays import Float32Array, Float64Array, Int64Array, UInt64Array
-from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig, choose_filter
+from vestigo_models.attribute_filter.choice import FilterChoice
+from vestigo_models.attribute_filter.modes import FilterConfig, choose_filter
 from vestigo_models.attribute_filter.record import Calibration
 from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, least_kept
 from vestigo_models.inference.features import CropFeatures

@@ -26,7 +26,8 @@ from vestigo.retrieval.gallery import (
 from vestigo.retrieval.query import Query, fuse_views, query_features
 from vestigo.store.models.records import Model
 from vestigo_models.arrays import Float32Array, Float64Array
-from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
+from vestigo_models.attribute_filter.choice import FilterChoice
+from vestigo_models.attribute_filter.modes import FilterConfig
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import OpenProgress, ignore_stages

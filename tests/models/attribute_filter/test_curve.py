@@ -15,9 +15,9 @@ from vestigo_models.attribute_filter.curve import (
     pair_limits,
     true_pairs,
 )
-from vestigo_models.attribute_filter.modes import choose_threshold, estimate_filter
 from vestigo_models.attribute_filter.record import CurveRecord, FilterRecord, record_filter
 from vestigo_models.attribute_filter.rule import count_conflicts, encode_predictions, survivors
+from vestigo_models.attribute_filter.threshold import choose_threshold, estimate_filter
 from vestigo_models.errors import ConfigError
 from vestigo_models.schemas.builtin import DUKEMTMC_REID as DUKE
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET

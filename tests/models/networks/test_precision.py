@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vestigo_models.networks.alm import Reweighting, pool_regions
+from vestigo_models.networks.alm import pool_regions
+from vestigo_models.networks.awm import Reweighting
 from vestigo_models.networks.feature_map import FeatureMap
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.training.losses import euclidean_distances

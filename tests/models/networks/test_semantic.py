@@ -9,14 +9,8 @@ import torch
 from torch.nn import functional
 
 from vestigo_models.errors import ConfigError
-from vestigo_models.networks.alm import (
-    AttributeHeads,
-    PooledFeatures,
-    Reweighting,
-    attribute_log_softmax,
-    attribute_regions,
-    pool_regions,
-)
+from vestigo_models.networks.alm import AttributeHeads, PooledFeatures, attribute_regions, pool_regions
+from vestigo_models.networks.awm import Reweighting, attribute_log_softmax
 from vestigo_models.networks.build import build_network, fold_batch_norms
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.networks.feature_map import (

@@ -18,7 +18,7 @@ from vestigo.evaluation.evaluate import Evaluation, compare, evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import belongings_auc
 from vestigo.ingest.embedding import embed_files
-from vestigo_models.attribute_filter.modes import FilterChoice
+from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.errors import ConfigError, DatasetError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image

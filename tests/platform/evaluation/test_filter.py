@@ -9,7 +9,7 @@ from vestigo.evaluation.filter import FilterEvaluator
 from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.ranking import ImageSet
 from vestigo.evaluation.ranking import EvaluationOptions, evaluation_distances, rank_and_score
-from vestigo_models.attribute_filter.modes import FilterChoice
+from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.attributes import AttributeSchema

@@ -17,7 +17,7 @@ from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.reports.charts import Axis, Chart, Point, filter_chart, percent_axis, reliability_chart
 from vestigo.reports.evaluation import attribute_cards, evaluation_page, group_queries
 from vestigo.reports.region_examples import region_examples, select_identities
-from vestigo_models.attribute_filter.modes import FilterChoice
+from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.fls.fusion import fls_labels
 from vestigo_models.inference.extractor import Extractor

@@ -13,7 +13,7 @@ from tests.support import fake_gallery
 from vestigo.retrieval import filter as filtering
 from vestigo.retrieval.filter import FilteredScan, GalleryFilter, SoftFilter
 from vestigo.retrieval.gallery import Scope
-from vestigo_models.attribute_filter.modes import FilterChoice
+from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from vestigo.store.audit.records import AuditAction
     from vestigo.store.models.records import Model
     from vestigo.store.open import Store
-    from vestigo_models.attribute_filter.modes import FilterChoice, FilterConfig
+    from vestigo_models.attribute_filter.choice import FilterChoice
+    from vestigo_models.attribute_filter.modes import FilterConfig
     from vestigo_models.schemas.attributes import AttributeSchema
 
 SetOption = Annotated[

@@ -20,10 +20,11 @@ from vestigo.evaluation.metrics.attributes import mean_of_known
 from vestigo.evaluation.metrics.filter import FilterCost
 from vestigo.evaluation.ranking import FILTER_OFF, EvaluationOptions, evaluation_distances
 from vestigo_models.arrays import Int64Array
+from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
-from vestigo_models.attribute_filter.modes import FilterChoice, choose_threshold
 from vestigo_models.attribute_filter.record import BOUNDS, record_filter
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
+from vestigo_models.attribute_filter.threshold import choose_threshold
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.attributes import AttributeSchema

@@ -90,7 +90,7 @@ def promote_command(
 
     Example: vestigo models promote 3f2a9c --store archive --force --reason "checked by hand on the new camera"
     """
-    from vestigo.promotion.gate import promote_manually
+    from vestigo.promotion.promote import promote_manually
 
     promoted = _find(store, model)
     open_registered(promoted)
@@ -180,7 +180,7 @@ def _compare_on_data(
 
 
 def _promotion_output(store: opts.OpenStore, promotion: Promotion) -> Output:
-    from vestigo.promotion.gate import count_stale_crops
+    from vestigo.promotion.promote import count_stale_crops
 
     stale = count_stale_crops(store.models.crop_counts(), promotion.model)
     if stale and promotion.model is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from vestigo.promotion.gate import count_stale_crops, find_objection, promote_manually
+from vestigo.promotion.promote import count_stale_crops, find_objection, promote_manually
 from vestigo.resolve import is_package, open_registered
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
