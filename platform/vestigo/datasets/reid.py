@@ -19,14 +19,20 @@ DISTRACTOR_PID = 0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """N images in the order of their file names. Images are read on demand."""
+    """N images in the order of their file names. Images are read on demand.
 
-    paths: tuple[Path, ...]  # N image files
-    pids: NDArray[np.int64]  # (N,) int64, identities as the file names give them; 0 is a distractor
-    camids: NDArray[np.int64]  # (N,) int64, cameras counted from 0
-    # (N, n) int64, one class for each attribute, -1 where none is annotated. Of several colours, the first.
+    Attributes:
+        paths: N image files.
+        pids: (N,) int64, identities as the file names give them; 0 is a distractor.
+        camids: (N,) int64, cameras counted from 0.
+        labels: (N, n) int64, one class for each attribute, -1 where none is annotated. Of several colours, the first.
+        yes: (N, M) bool, every class that the annotation accepts: one for most attributes, none or several colours.
+    """
+
+    paths: tuple[Path, ...]
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
     labels: NDArray[np.int64]
-    # (N, M) bool, every class that the annotation accepts: one for most attributes, none or several colours
     yes: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -45,7 +51,14 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReidDataset:
-    """A dataset in a public layout: `name`, `root`, its attribute `schema` and splits."""
+    """A dataset in a public layout: `name`, `root`, its attribute `schema` and splits.
+
+    Attributes:
+        junk: Number of images dropped on load because their identity is -1.
+        without_labels: Why there are no attribute labels, "" if there are. Identities and cameras do not need the
+            annotation, so a dataset without it still loads.
+        passed_over: Number of files that are not read, by kind.
+    """
 
     name: str
     root: Path
@@ -53,11 +66,9 @@ class ReidDataset:
     train: Split
     query: Split
     gallery: Split
-    junk: int  # Number of images dropped on load because their identity is -1
-    # Why there are no attribute labels, "" if there are. Identities and cameras do not need the annotation, so a
-    # dataset without it still loads.
+    junk: int
     without_labels: str
-    passed_over: Mapping[str, int] = field(default_factory=dict)  # Number of files that are not read, by kind
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_rendered(self) -> bool:

@@ -26,24 +26,33 @@ CMC_RANKS = tuple(range(1, 21))
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """The evaluation of one ranking, over the Q queries and G gallery images that could be read."""
+    """The evaluation of one ranking, over the Q queries and G gallery images that could be read.
+
+    Attributes:
+        nearest: (Q, `NEAREST_SHOWN`) int64, rows of the nearest compared gallery images, -1 if there are fewer.
+        unreadable: Reason -> number of images that could not be read.
+        probabilities: (Q, M) and (G, M) float32 attribute probabilities.
+        attributes: Evaluation of the gallery's attributes, None if impossible.
+        regions: Evaluation of the gallery's regions, None if impossible.
+        filter: Effect of the attribute filter, None without one.
+        notes: Why something that the dataset or the model has was not evaluated.
+    """
 
     query: ImageSet
     gallery: ImageSet
     scores: QueryScores
-    # (Q, `NEAREST_SHOWN`) int64, rows of the nearest compared gallery images, -1 if there are fewer
     nearest: Int64Array
-    unreadable: dict[str, int] = field(default_factory=dict)  # Reason -> number of images that could not be read
+    unreadable: dict[str, int] = field(default_factory=dict)
     gallery_unreadable: dict[str, int] = field(default_factory=dict)
     query_paths: tuple[Path, ...] = ()
     gallery_paths: tuple[Path, ...] = ()
     schema: AttributeSchema | None = None
-    probabilities: tuple[Float32Array, Float32Array] | None = None  # (Q, M) and (G, M) float32 attribute probabilities
-    attributes: AttributeEvaluation | None = None  # Evaluation of the gallery's attributes, None if impossible
-    regions: RegionMetrics | None = None  # Evaluation of the gallery's regions, None if impossible
+    probabilities: tuple[Float32Array, Float32Array] | None = None
+    attributes: AttributeEvaluation | None = None
+    regions: RegionMetrics | None = None
     belongings_auc: float | None = None
-    filter: FilterEvaluation | None = None  # Effect of the attribute filter, None without one
-    notes: tuple[str, ...] = ()  # Why something that the dataset or the model has was not evaluated
+    filter: FilterEvaluation | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> RetrievalMetrics:
