@@ -1,8 +1,15 @@
-"""Devices by name."""
+"""Devices by name, and the memory of this machine."""
+
+import os
 
 from vestigo_models.errors import ConfigError
 
 _is_pinned = False
+
+
+def memory_bytes() -> int:
+    """Return the physical memory of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def pin_device() -> None:

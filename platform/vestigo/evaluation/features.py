@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from vestigo.evaluation.metrics.ranking import ImageSet
 from vestigo_models.arrays import FloatArray, Int64Array
+from vestigo_models.devices import memory_bytes
 from vestigo_models.errors import DatasetError, first_line
 
 _KINDS = {
@@ -25,6 +26,8 @@ _KINDS = {
 }
 
 
+BYTES_PER_VALUE = 16
+"""A value as it is read, and as it is compared."""
 FeatureSet = tuple[FloatArray, ImageSet]
 """Features (N, D), float64 or float32, and their images."""
 
@@ -36,7 +39,9 @@ def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
         DatasetError: If the file is wrong; one line names all mistakes.
     """
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            _check_size(file.metadata, path)
+            table = file.read([name for name in (*_KINDS, "image") if name in file.schema_arrow.names])
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as error:
@@ -54,6 +59,17 @@ def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
     images = ImageSet(pids=pids, camids=camids, ids=ids)
     query, gallery = (np.flatnonzero(splits == name) for name in ("query", "gallery"))
     return (embeddings[query], images[query]), (embeddings[gallery], images[gallery])
+
+
+def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
+    """Raise DatasetError if the values do not fit into memory; few bytes of a file can stand for many of them."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+    if (needed := BYTES_PER_VALUE * values) > memory_bytes():
+        raise DatasetError(
+            f"{path}: {metadata.num_rows:,} rows with {values:,} values need {needed / 2**30:.1f} GiB, and this "
+            f"machine has {memory_bytes() / 2**30:.1f}; score fewer rows, or shorter embeddings"
+        )
 
 
 def _image_ids(names: list[Any]) -> Int64Array:

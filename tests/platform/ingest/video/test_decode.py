@@ -242,3 +242,17 @@ def test_truncated_real_footage_is_reported(real_data: Path, tmp_path: Path) -> 
     assert info.truncated is not None
     assert 0 < info.frames < 20
     assert info.declared_frames == 795
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ffconcat version 1.0\nfile 'other.mp4'\n", "#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:1,\nother.ts\n#EXT-X-ENDLIST\n"],
+    ids=["list", "playlist"],
+)
+def test_lists_that_name_other_files_are_no_videos(tmp_path: Path, text: str) -> None:
+    for name in ("other.mp4", "other.ts"):
+        write_video(tmp_path / name, numbered, 12)
+    path = tmp_path / "list.mp4"
+    path.write_text(text)
+    with pytest.raises(BadInput, match="not-a-video"):
+        probe_video(path)

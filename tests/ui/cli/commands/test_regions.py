@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.support.drawn_people import drawn, parsed_of, write_maps, write_model, write_people
 from vestigo.datasets.synthetic import write_rendered
+from vestigo.store.open import Store
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.parsing.registry import make_parser
 from vestigo_ui.cli.main import run
@@ -179,12 +180,16 @@ def test_maps_of_two_label_sets_do_not_share_folder(
 
 def test_run_of_store_is_labelled(people: Path, model: Path, tmp_path: Path, capsys: Captured) -> None:
     store = ("--store", str(tmp_path / "store"))
-    assert run(["index", str(people), *store, "--executor", "inline", "--detector", "none", "--json"]) == 0
+    sheet = ("--html", str(tmp_path / "sheet.html"))
+    assert run(["index", str(people), *store, *sheet, "--executor", "inline", "--detector", "none", "--json"]) == 0
     indexed = json.loads(capsys.readouterr().out)["run"]
     settings = ("--parser", f"labels:{tmp_path / 'maps'}", "--fls", "--model", model, "--executor", "inline")
     result = run_json(capsys, indexed, *store, *settings, "--panel", "--out", tmp_path / "pictures")
     assert (result["kind"], result["images"], result["quarantined"]) == ("regions", len(TRUTHS), 0)
     assert result["panels"] == len(list((tmp_path / "pictures").glob("*.png"))) == len(TRUTHS)
+    with Store.open(tmp_path / "store") as opened:
+        exports = [(entry.details["what"], entry.details["run"]) for entry in opened.audit.entries(action="export")]
+    assert exports == [("contact sheet", indexed), ("panels", indexed)]
     assert run_json(capsys, indexed, *store, *settings)["skipped"] == result["inputs"]
     assert run(["runs", "list", *store]) == 0
     assert f"{len(TRUTHS)} label maps" in capsys.readouterr().out

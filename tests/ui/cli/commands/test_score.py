@@ -153,6 +153,17 @@ def test_wrong_files_are_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert message in " ".join(capsys.readouterr().err.split())
 
 
+def test_values_that_exceed_memory_are_refused_before_they_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "f.parquet", people())
+    monkeypatch.setattr("vestigo.evaluation.features.memory_bytes", lambda: 1000)
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("the values were read"))
+    assert run(["score", str(path)]) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "values need 0.0 GiB, and this machine has 0.0; score fewer rows" in message
+
+
 def test_rows_without_image_name_are_images_of_their_own(tmp_path: Path, score: Score) -> None:
     rows = people()
     plain = score(write(tmp_path / "plain.parquet", rows), "--protocol", "all")

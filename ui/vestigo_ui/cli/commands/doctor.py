@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from rich.text import Text
 from typer import Exit, Option
 
+from vestigo_models.devices import memory_bytes
 from vestigo_models.errors import VestigoError
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, make_table, out
@@ -127,7 +128,7 @@ def _require_size(size: int, needed: int) -> str:
 
 @component("memory", "warn", f"at least {LITTLE_MEMORY // GIB} GiB let several workers run")
 def _describe_memory() -> str:
-    return _require_size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), LITTLE_MEMORY)
+    return _require_size(memory_bytes(), LITTLE_MEMORY)
 
 
 def _describe_disk(place: Path) -> str:
