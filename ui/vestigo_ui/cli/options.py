@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from typer import Option
 
 from vestigo.instants import parse_instant
-from vestigo.resolve import resolve_digest, resolve_review_model, resolve_search_model
 from vestigo.store.audit.records import login as login
 from vestigo_models.config_files import parse_yaml
 from vestigo_models.errors import ConfigError, UsageError
@@ -132,10 +131,14 @@ class SearchedModel:
 
     def digest(self, store: Store) -> str | None:
         """Return the digest of `--model`, None without the option."""
+        from vestigo.resolve import resolve_digest
+
         return self.model and resolve_digest(store, self.model)
 
     def check_schema(self, store: Store) -> None:
         """Check `--schema` against the model that answers; raises as `check_schema`."""
+        from vestigo.resolve import resolve_search_model
+
         if self.schema is not None:
             model = resolve_search_model(store, self.digest(store))
             check_schema(self.schema, model.name, model.facts.attributes)
@@ -150,6 +153,8 @@ class ReviewedModel:
 
     def resolve(self, store: Store) -> Model:
         """Return the model; raises as `resolve_review_model` and `check_schema`."""
+        from vestigo.resolve import resolve_review_model
+
         model = resolve_review_model(store, self.model)
         check_schema(self.schema, model.name, model.facts.attributes)
         return model
