@@ -12,7 +12,6 @@ from typer import Option
 
 from vestigo.instants import parse_instant
 from vestigo.store.audit.records import login as login
-from vestigo_models.config_files import parse_yaml
 from vestigo_models.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -303,6 +302,8 @@ def filter_summary(choice: FilterChoice | None) -> dict[str, Any] | None:
 
 def read_changes(changes: Sequence[str] | None) -> dict[str, Any]:
     """Return the keys and (YAML) values of --set; raise ConfigError if a text is not KEY=VALUE."""
+    from vestigo_models.config_files import parse_yaml
+
     overrides = {}
     for text in changes or ():
         key, equals, value = text.partition("=")
