@@ -1,6 +1,7 @@
 """Parquet files of a store: a data root writes and reads them without a database, also on another machine."""
 
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -10,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from io import BufferedRandom
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -105,7 +105,7 @@ class Folder:
             raise StoreError(f"data s3://{bucket} does not exist: make the bucket first")
 
     @contextmanager
-    def create(self, path: str) -> Iterator[BufferedRandom]:
+    def create(self, path: str) -> Iterator[BinaryIO]:
         """Open a new file for writing; it appears, complete and durable, when the block ends without an error."""
         if self._local is None:
             # Kept here until it is complete, so that it can be sent again.
@@ -117,7 +117,7 @@ class Folder:
         partial = target.with_name(target.name + PARTIAL)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(partial, "x+b", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+            with open(partial, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -169,13 +169,33 @@ class Folder:
         is_short = self._local is None and isinstance(error, OSError) and _S3_OUTAGE.search(str(error))
         return f"data {self.name} does not answer ({first_line(error)})" if is_short else None
 
-    def _send(self, content: BufferedRandom, path: str) -> None:
+    def _send(self, content: BinaryIO, path: str) -> None:
         content.seek(0)
         with self._fs.open_output_stream(self._full(path)) as stream:
             shutil.copyfileobj(content, stream, _COPY_BYTES)
 
     def _full(self, path: str) -> str:
         return f"{self._base}/{path}"
+
+
+class _DigestWriter(io.RawIOBase):
+    """Writes bytes to `sink`, counts them and computes their SHA-256."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self.digest = hashlib.sha256()
+        self.count = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of `data` and return its number of bytes."""
+        view = memoryview(data)
+        self.digest.update(view)
+        self._sink.write(view)
+        self.count += view.nbytes
+        return view.nbytes
 
 
 def _sync(folder: Path) -> None:
@@ -239,10 +259,11 @@ class DataRoot:
         path = f"{run_id}/{kind}/{shard_id}-{secrets.token_hex(8)}.parquet"
         count, cameras, times = 0, set[str](), list[datetime]()
         fault_point("write.before")
-        with self.folder.create(path) as file:
+        with self.folder.create(path) as sink:
+            output = _DigestWriter(sink)
             compression = _compression(schema)
             repeated = [leaf for leaf in compression if leaf not in _INCOMPRESSIBLE]
-            with pq.ParquetWriter(file, schema, compression=compression, use_dictionary=repeated) as writer:
+            with pq.ParquetWriter(output, schema, compression=compression, use_dictionary=repeated) as writer:
                 for batch in rechunk(batches, _GROUPS.get(kind, GROUP_ROWS)):
                     if problem := rows_problem(kind, batch):
                         raise StoreError(f"rows do not fit a file of {kind}: {problem}")
@@ -251,17 +272,14 @@ class DataRoot:
                         cameras.update(pc.unique(batch.column("camera")).drop_null().to_pylist())
                     times += _time_range(batch)
                     writer.write_batch(batch)
-            size = file.tell()
-            file.seek(0)
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
             fault_point("write.before-close")
         fault_point("write.after")
         return WrittenFile(
             kind=kind,
             path=path,
             rows=count,
-            bytes=size,
-            checksum=checksum,
+            bytes=output.count,
+            checksum=output.digest.hexdigest(),
             schema_version=SCHEMA_VERSIONS[kind],
             cameras=tuple(sorted(cameras)),
             first_time=min(times, default=None),
