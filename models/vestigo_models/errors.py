@@ -8,8 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2})[^\s'\"@/]*:[^\s'\"]*@", re.IGNORECASE)
-"""Up to the last `@` of a word: a secret that is not escaped may hold any character."""
+_USER_INFO = re.compile(
+    r"\b([a-z][a-z0-9+.-]*:/{1,2})[^\s'\"@/]*:(?:(?!\d+\b)(?:(?!: |; |, |\) |\w:/).)*@(?=[\w\[])|[^\s'\"]*@)"
+    r"|\b((?:s3|https?|ray):/{1,2})[^\s'\"@/]+@",
+    re.IGNORECASE,
+)
+"""User and password, or a token alone, up to the last `@`: a secret that is not escaped may hold any character.
+
+Numbers that end at the next sign are ports.
+"""
+_SECRET_VALUE = re.compile(
+    r"([?&\s'\"][\w-]*(?:password|secret|token|api_?key|access_?key|secret_?key|accesskeyid|signature|credential)="
+    r"|authorization['\"]?: ?['\"]?\w+ )[^\s&'\"]+",
+    re.IGNORECASE,
+)
+"""The value of a parameter of a URL, of a connection string or of a request's header."""
 
 
 class VestigoError(Exception):
@@ -94,5 +107,5 @@ def first_line(error: BaseException) -> str:
 
 
 def hide_credentials(text: str) -> str:
-    """Return a message with user, password and key of every URL in it replaced by `***`."""
-    return _CREDENTIALS.sub(r"\1***@", text)
+    """Return a message in which `***` stands for users, passwords, keys and tokens of URLs and connection strings."""
+    return _SECRET_VALUE.sub(r"\1***", _USER_INFO.sub(r"\1\2***@", text))

@@ -174,12 +174,14 @@ def rank_gallery(
     top: int = 50,
     scope: Scope = EVERYWHERE,
     filter_config: FilterConfig = NO_FILTER,
+    before: Callable[[], None] = lambda: None,
     progress: ProgressCallback = ignore_progress,
 ) -> BulkResult:
     """Rank the gallery for every query in one pass and save the `top` crops of each, with known identities and cameras.
 
     A filter scans the attributes first, and identities are read in a pass of their own afterwards. Memory is O(Q x (top
-    + own crops of the largest query) + batch). A ranking of the same name is replaced.
+    + own crops of the largest query) + batch). A ranking of the same name is replaced. `before` is called
+    once the request is known to be valid and before anything is ranked.
 
     Raises:
         StoreError: If the store has no crops of the queries' model.
@@ -187,6 +189,7 @@ def rank_gallery(
     """
     model, snapshot = require_crops(store, queries.model), store.crops.snapshot()
     scan = FilteredScan.of(store, model, queries.features, scope, filter_config)
+    before()
     depth = top + max((len(own) for own in queries.own), default=0)
     ranking = Ranking.empty(len(queries.names), depth)
     for batch in scan.batches():

@@ -169,8 +169,10 @@ class FilteredScan:
 
         Raises:
             UsageError: If the model predicts no attributes and a filter or condition is given.
-            ConfigError: If the filter needs a calibration that the model does not have.
+            ConfigError: If the filter needs a calibration that the model does not have, or a condition is unknown.
         """
+        if scope.where:
+            require_attributes(model).parse(scope.where)
         if config.filter.strip().lower() != "off":
             require_attributes(model)
         choice = choose_filter(config, Calibration.read(model.facts.calibration))

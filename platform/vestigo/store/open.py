@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from importlib import import_module
@@ -130,14 +130,19 @@ class Store(AbstractContextManager["Store"]):
         return vacuum(self.database, self.root, dry_run=dry_run, now=now)
 
     def export_market(
-        self, out: Path, *, progress: ProgressCallback = ignore_progress, **selection: Unpack[CropSelection]
+        self,
+        out: Path,
+        *,
+        before: Callable[[], None] = lambda: None,
+        progress: ProgressCallback = ignore_progress,
+        **selection: Unpack[CropSelection],
     ) -> ExportReport:
         """Write the crops of the serving model, else of the newest, in the Market-1501 layout; see `export_market`."""
         from vestigo.store.crops.visible import CropFilter
         from vestigo.store.maintenance.export import export_market
 
         reader = self.crops.reader(self.models.with_crops()[0].digest, CropFilter(**selection))
-        return export_market(reader, out, progress)
+        return export_market(reader, out, progress, before)
 
     def person_numbers(self, ids: Collection[str]) -> dict[str, int]:
         """Return by crop id the identity numbers of `export_market`; without crops that have none."""

@@ -103,6 +103,7 @@ def test_all_errors_are_reported_together(tmp_path: Path) -> None:
         ('default_role = "viewer"', 'default_role = "king"', "oidc.default_role"),
         ('"vestigo-admins" = "admin"', '"vestigo-admins" = 3', "vestigo-admins"),
         ('url = "https://labels.example.org"', 'url = "labels"', "label_studio.url"),
+        ('url = "https://labels.example.org"', 'url = "https://ana:word@labels.org"', "label_studio.url"),
     ],
 )
 def test_invalid_value_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:

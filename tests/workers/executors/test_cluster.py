@@ -72,6 +72,16 @@ def test_address_without_port_is_refused(monkeypatch: pytest.MonkeyPatch, addres
         connect()
 
 
+@pytest.mark.parametrize(
+    "address", ["ray://ana:hunter2@host:10001", "hunter2@host:10001", "ray://a:hunter2/'@host:10001"]
+)
+def test_address_with_user_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    message = r"^RAY_ADDRESS of host:10001 holds a user or token: leave it out, and set RAY_AUTH_TOKEN instead$"
+    with pytest.raises(WorkError, match=message):
+        connect()
+
+
 MISMATCH = """Version mismatch: The cluster was started with:
     Ray: 2.9.0
     Python: 3.9.18

@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, cast
 
@@ -112,19 +113,16 @@ def run(arguments: Sequence[str]) -> int:
         line = _usage_line(error)
         return _refuse(line, 2) if line else 2
     except VestigoError as error:
-        if debug:
-            raise
-        return _refuse(str(error), error.exit_status)
+        return _refuse(traceback.format_exc() if debug else str(error), error.exit_status)
     except (KeyboardInterrupt, typer.Abort):
         return _refuse("interrupted; committed work is kept", 130)
     except BrokenPipeError:
         # The reader of the output has ended (`vestigo ... | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        if debug:
-            raise
-        return _refuse(f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)", 1)
+    except Exception as error:  # noqa: BLE001  (the program ends with one line, or its traceback, without credentials)
+        shown = traceback.format_exc() if debug else f"{type(error).__name__}: {error} (--debug shows where)"
+        return _refuse(shown, 1)
     return status if isinstance(status, int) else 0
 
 
@@ -135,9 +133,10 @@ def _usage_line(error: Any) -> str:
     return message + hint if message else ""
 
 
-def _refuse(line: str, status: int) -> int:
-    line = hide_credentials(" ".join(line.split()))
-    err.print(f"vestigo: {line}", style="red", highlight=False)
+def _refuse(text: str, status: int) -> int:
+    """Print an error in one line, or its traceback, without credentials."""
+    text = text if text.startswith("Traceback") else "vestigo: " + " ".join(text.split())
+    err.print(hide_credentials(text), style="red", highlight=False)
     return status
 
 

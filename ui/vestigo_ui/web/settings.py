@@ -80,7 +80,9 @@ class PrivacySettings(_Table):
 class LabelStudioSettings(_Table):
     """`[label_studio]`: the server for review."""
 
-    url: str = Field(pattern=r"^https?://[^/]", description="Address of the server for browsers.")
+    url: str = Field(
+        pattern=r"^https?://[^/@]+(/[^@]*)?$", description="Address of the server for browsers, without a user."
+    )
     token_file: Path = Field(description="A file of mode 0600 that holds an access token.")
 
 

@@ -56,6 +56,9 @@ def connect() -> bool:
 
 def _require_answer(address: str) -> None:
     """Raise OSError if no gRPC server answers at an address: HOST:PORT, ray://HOST:PORT or auto."""
+    if "@" in address:
+        place = address.rpartition("@")[2]
+        raise WorkError(f"RAY_ADDRESS of {place} holds a user or token: leave it out, and set RAY_AUTH_TOKEN instead")
     if address == "auto":
         # The cluster that runs here, or the last one that was started here and may have ended since.
         address = canonicalize_bootstrap_address("auto") or ""

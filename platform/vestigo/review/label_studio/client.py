@@ -230,6 +230,9 @@ def _parse_url(url: str | None) -> str:
         raise ConfigError(
             f"no Label Studio server: name it with --url or {URL_VARIABLE}, or start one: make label-studio"
         )
+    if "@" in url:
+        place = url.rpartition("@")[2]
+        raise ConfigError(f"the URL of server {place} holds a user or password: leave it out; a token is enough")
     try:
         parts = urlsplit(url.strip())
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -237,8 +240,4 @@ def _parse_url(url: str | None) -> str:
         valid = False
     if not valid:
         raise ConfigError(f"{url} is no URL of a server: write it like http://127.0.0.1:8080")
-    if parts.username or parts.password:
-        raise ConfigError(
-            f"the URL of server {parts.hostname} holds a user or password: leave it out; a token is enough"
-        )
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))

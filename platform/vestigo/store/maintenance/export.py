@@ -1,7 +1,7 @@
 """Export of crops in the Market-1501 folder layout."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -32,14 +32,16 @@ class ExportReport:
     left_out: int
 
 
-def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> ExportReport:
+def export_market(
+    reader: CropReader, out: Path, progress: ProgressCallback, before: Callable[[], None] = lambda: None
+) -> ExportReport:
     """Write crops as `PPPP_cCsS_FFFFFF_II.jpg` and a table `crops.csv` of their columns.
 
     PPPP is the identity of the dataset, or a number for each tracklet without one; C numbers the cameras by name; S is
     1; FFFFFF is the frame (0 for stills); II counts the crops of an identity and camera. The crop of best quality of
     each identity and camera with several crops is a query, the others are the gallery; the training split is empty.
-    Crops without identity and tracklet are skipped. Memory grows with the identities, not with the crops. `progress` is
-    called with the numbers of written and of all crops.
+    Crops without identity and tracklet are skipped. Memory grows with the identities, not with the crops. `before` is
+    called before anything is written, `progress` with the numbers of written and of all crops.
 
     Raises:
         StoreError: If `out` is not an empty or new folder.
@@ -49,6 +51,7 @@ def export_market(reader: CropReader, out: Path, progress: ProgressCallback) -> 
     survey = _survey(reader)
     names = sorted({camera for _, camera in survey.counts})
     cameras = {name: number for number, name in enumerate(names, start=1)}
+    before()
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True)
     total = survey.counts.total()

@@ -194,6 +194,36 @@ def test_command_prints_nothing_without_audit_entry(
     assert not (tmp_path / "market").exists()
 
 
+def test_refused_commands_are_not_logged(vestigo: Command, ref: Path, archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    (tmp_path / "empty.txt").touch()
+    crop = archive.crops[0]["crop_id"]
+    rank = ("rank", "--each-tracklet", "--name", "all")
+    for command, message in {
+        (*rank, "--where", "gender=mle"): "mle",
+        (*rank, "--where", "hatt=yes"): "hatt",
+        (*rank, "--cameras", "gatte"): "gatte",
+        (*rank, "--filter", "odd"): "odd",
+        ("rank", tmp_path / "empty.txt", "--name", "all"): "names no crop",
+        ("search", crop, "--where", "gender=mle"): "mle",
+        ("search", "--where", "hatt=yes"): "hatt",
+        ("store", "export", tmp_path / "full"): "not an empty folder",
+        ("store", "export", tmp_path / "market", "--cameras", "gatte"): "gatte",
+        ("cameras", "set", "gatte", "--clock-offset", "1"): "gatte",
+        ("cameras", "set", "gate", "--clock-offset", "nan"): "nan",
+        ("label", "export", "--project", "spring", "--out", tmp_path / "labels.csv"): "spring",
+        ("label", "export", "--out", tmp_path / "labels.txt"): "labels.txt",
+        ("label", "push", "--project", "p", "--cameras", "gatte", "--dry-run"): "gatte",
+        ("models", "promote", "odd"): "odd",
+        ("models", "rollback"): "nothing to roll back",
+        ("runs", "retry", "odd"): "odd",
+    }.items():
+        assert message in vestigo(*command, status=2), command
+    with Store.open(ref) as store:
+        assert [(entry.action, entry.details) for entry in store.audit.entries()] == []
+
+
 @pytest.fixture
 def log(ref: Path) -> Path:
     """Seven entries of two users."""

@@ -56,6 +56,7 @@ def export_command(
     label_set = save_label_set(store, project) if version is None else store.label_sets.load(version)[0]
     if schema is not None:
         _check_projects(store, label_set, schema)
+    attributes = None if path.suffix == ".csv" else _shared_schema(store, label_set)
     details = {
         "what": "labels",
         "to_file": str(path.absolute()),
@@ -65,10 +66,9 @@ def export_command(
         "projects": list(label_set.projects),
     }
     audit.record(store, "export", details)
-    if path.suffix == ".csv":
+    if attributes is None:
         count = write_csv(read_label_set(store, label_set), path)
     else:
-        attributes = _shared_schema(store, label_set)
         crops = {crop for row in read_label_set(store, label_set) for crop in row["crops"]}
         labels = identity_labels(read_label_set(store, label_set), store.person_numbers(crops), attributes)
         write_annotations(path, {"train": labels, "test": labels})

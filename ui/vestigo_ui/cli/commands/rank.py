@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,9 +67,11 @@ def rank_command(
         "top": top,
         "model": bulk.model,
     }
-    audit.record(store, "rank", details)
+    record = partial(audit.record, store, "rank", details)
     with progress("crops compared") as update:
-        ranked = rank_gallery(store, bulk, name, top=top, scope=scope, filter_config=config, progress=update)
+        ranked = rank_gallery(
+            store, bulk, name, top=top, scope=scope, filter_config=config, before=record, progress=update
+        )
     result = {
         "name": name,
         "queries": len(bulk.names) + sum(excluded.values()),

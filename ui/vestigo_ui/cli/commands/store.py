@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,10 +81,10 @@ def export_command(
 
     scope, model = part.scope(store), resolve_review_model(store)
     details = {"what": "crops", "to_folder": str(folder.absolute()), "model": model.digest, **opts.scope_details(scope)}
-    audit.record(store, "export", details)
+    record = partial(audit.record, store, "export", details)
     with progress("writing crops") as update:
         report = store.export_market(
-            folder, cameras=scope.cameras, since=scope.since, until=scope.until, progress=update
+            folder, cameras=scope.cameras, since=scope.since, until=scope.until, before=record, progress=update
         )
     without_time = count_without_time(store, model, scope)
     return Output({"out": str(folder), **asdict(report), "without_time": without_time}, _print_export)
