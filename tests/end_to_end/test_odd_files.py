@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import create_engine, text
 
+from tests.support.app_pages import run_app, words
 from tests.support.footage import add_sound, numbered, remux, write_sound, write_video
 from vestigo.store.open import Store
 from vestigo_ui.cli.main import run
@@ -109,7 +110,9 @@ FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 
 
-def test_every_odd_file_is_in_the_ledger_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_odd_file_is_in_the_ledger_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "odd"
     for name, (_, write) in FILES.items():
         path = folder / name
@@ -130,3 +133,15 @@ def test_every_odd_file_is_in_the_ledger_once(tmp_path: Path, capsys: pytest.Cap
     assert result["videos_without_times"] == ["dahua.dav", "raw.mp4", "stream.mjpeg"]
     with Store.open(str(store)) as opened:
         assert opened.check().intact
+    kinds = result["passed_over"]
+    assert run(["runs", "show", result["run"], "--store", str(store)]) == 0
+    shown = capsys.readouterr().out
+    assert f"{sum(kinds.values())} files were passed over" in shown
+    assert all(f"{kind} {count}" in shown for kind, count in kinds.items())
+    assert all(f"quarantined: {name}" in shown for name, (state, _) in FILES.items() if state == "quarantined")
+    app = run_app(monkeypatch, store, page="archive", run=result["run"])
+    metrics = {metric.label: metric.value for metric in app.metric}
+    titles = {"inputs": "Inputs", "passed_over": "Passed over"} | {state: state.capitalize() for state in counts}
+    ledger = result | {"passed_over": sum(kinds.values())}
+    assert {name: metrics[title] for name, title in titles.items()} == {name: str(ledger[name]) for name in titles}
+    assert f"by kind: {', '.join(f'{kind} {count}' for kind, count in kinds.items())}" in words(app)

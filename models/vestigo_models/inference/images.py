@@ -31,7 +31,9 @@ MAX_PIXELS = 100_000_000  # larger images are refused by their header, before pi
 MAX_BYTES = 6 * MAX_PIXELS  # larger files are not read: the size of an uncompressed image of 16-bit colour
 _BAND = 1024
 _LEFTOVERS = frozenset({".ds_store", ".localized", "desktop.ini", "ehthumbs.db", "thumbs.db"})
-_LEFTOVER_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information"})
+_LEFTOVER_FOLDERS = frozenset(
+    {"__macosx", "@eadir", "$recycle.bin", "system volume information", ".fseventsd", ".spotlight-v100", ".trashes"}
+)
 _OPENCV_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _PNG_PROFILES = (b"Raw profile type ", b"XML:com.adobe.xmp")
 _JPEG2000_EXIF = b"JpgTiffExif->JP2"

@@ -80,8 +80,13 @@ def parse_name(name: str) -> ImageLabel | None:
 
 
 def parse_member(path: str) -> ImageLabel | None:
-    """Return identity and camera of a member of an archive, None unless its folder is a split of a dataset."""
+    """Return identity and camera of a dataset's image by its path, None unless its folder is a split.
+
+    Names of MSMT17 need no folder; they count identities anew in each split, so that the identity is -1.
+    """
     member = PurePosixPath(path)
+    if match := _MSMT17.match(member.name):
+        return ImageLabel(-1, int(match["camera"]))
     return parse_name(member.name) if member.parent.name in (TRAIN, QUERY, GALLERY) else None
 
 

@@ -114,7 +114,7 @@ def load_dataset(
         raise DatasetError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
     layout = FORMATS[format] if format is not None else recognise(root)
     if layout is None:
-        raise DatasetError(f"{root}: not a dataset; {_advice(root)}")
+        raise DatasetError(f"{root}: not a dataset; {describe_folder(root)}")
     schema = schema or layout.schema
     files = list_files(root)
     _require_splits(root, layout, files)
@@ -141,7 +141,8 @@ def load_dataset_for_model(root: Path, schema: AttributeSchema | None, format: s
     return load_dataset(root, format) if dataset.without_labels else dataset
 
 
-def _advice(root: Path) -> str:
+def describe_folder(root: Path) -> str:
+    """Return why a folder is no dataset, and what to do."""
     for child in sorted(path for path in root.iterdir() if path.is_dir()):
         if recognise(child) is not None:
             return f"did you mean {child}?"

@@ -9,7 +9,7 @@ import numpy as np
 
 from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
 from vestigo.datasets.files import GALLERY, QUERY, TRAIN, ImageLabel, list_files
-from vestigo.datasets.recognise import FORMATS, Layout, read_labels, recognise_files, require_folder
+from vestigo.datasets.recognise import FORMATS, Layout, describe_folder, read_labels, recognise_files, require_folder
 from vestigo.datasets.reid import DISTRACTOR_PID, JUNK_PID
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -68,7 +68,7 @@ def dataset_statistics(path: Path, schema: AttributeSchema | None = None) -> Dat
     files = list_files(path)
     layout = recognise_files(files)
     if layout is None:
-        raise DatasetError(f"{path}: not a dataset; it has neither {', '.join(SPLITS)} with images nor lists of MSMT17")
+        raise DatasetError(f"{path}: not a dataset; {describe_folder(path)}")
     schema = schema or layout.schema
     train_labels, test_labels, without_labels = read_labels(path, layout, schema)
     images = {name: [label for label in split.labels if label] for name, split in files.splits.items()}

@@ -137,6 +137,27 @@ def test_archive_of_a_dataset_has_identities_and_cameras(tmp_path: Path) -> None
     assert labels[names[2]][0] is None
 
 
+def test_part_of_a_dataset_keeps_its_cameras(tmp_path: Path) -> None:
+    labels = {
+        "query/0002_c12_1_01.png": (2, "c12"),
+        "query/notes.png": (None, "parts"),
+        "train/0000/0000_000_01_0303morning_0015_0.jpg": (None, "c1"),
+        "camera=gate/query/0003_c2s1_000451_03.jpg": (None, "gate"),
+    }
+    for name in labels:
+        touch(tmp_path / "parts" / name)
+    with zipfile.ZipFile(tmp_path / "parts.zip", "w") as archive:
+        for name in labels:
+            archive.writestr(name, "image")
+    for source in ("parts", "parts.zip"):
+        items = [item for item in discover(tmp_path / source) if isinstance(item, ImageInput)]
+        assert {item.name: (item.pid, item.camera) for item in items} == labels
+    cameras = {"parts/query": "c12", "parts/query/0002_c12_1_01.png": "c12", "parts/train": "c1"}
+    for source, camera in cameras.items():
+        assert next(iter(discover(tmp_path / source))).camera == camera
+        assert next(iter(discover(tmp_path / source, camera="gate"))).camera == "gate"
+
+
 @pytest.mark.parametrize(
     ("name", "pid", "camera"),
     [

@@ -269,8 +269,8 @@ def program() -> str:
     return shlex.quote(os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own))
 
 
-def print_run(result: Mapping[str, Any]) -> None:
-    """Print the result of a run."""
+def print_run(result: Mapping[str, Any], listed: int | None = 10) -> None:
+    """Print the result of a run, with at most `listed` names of each list; all if it is None."""
     out.print(f"run {result['run']}: {result['status']}", style="bold")
     if result["error"]:
         out.print(f"  {result['error']}", style="red")
@@ -291,17 +291,17 @@ def print_run(result: Mapping[str, Any]) -> None:
     if passed:
         kinds = ", ".join(f"{kind} {count}" for kind, count in result["passed_over"].items())
         files = "1 file was" if passed == 1 else f"{passed} files were"
-        out.print(f"  {files} passed over, by kind: {kinds}", style="yellow", markup=False)
+        out.print(f"  {files} passed over, by kind: {kinds}", style="yellow")
     if result["frame_failures"]:
         out.print(f"  {result['frame_failures']} frames could not be read, or are damaged")
-    for failure in result["failures"][:10]:
+    for failure in result["failures"][:listed]:
         state = "quarantined" if failure["frame"] is None else "failed frame"
         out.print(f"  {state}: {failure['input']}: {failure['reason']}: {failure['detail']}", style="yellow")
-    if result["empty_inputs"]:
-        more = f" and {result['empty'] - 5} more" if result["empty"] > 5 else ""
-        out.print(f"  without people: {', '.join(result['empty_inputs'][:5])}{more}")
+    if names := result["empty_inputs"]:
+        more = f" and {result['empty'] - listed} more" if listed and result["empty"] > listed else ""
+        out.print(f"  without people: {', '.join(names[:listed])}{more}")
     if names := result["videos_without_times"]:
-        more = " and more" if len(names) > 5 else ""
-        out.print(f"  times by frame number and rate, as the file has none: {', '.join(names[:5])}{more}", markup=False)
-    if len(result["failures"]) > 10:
-        note(f"  and more: {program()} runs show {result['run']}")
+        more = " and more" if listed and len(names) > listed else ""
+        out.print(f"  times by frame number and rate, as the file has none: {', '.join(names[:listed])}{more}")
+    if listed and (count := result["quarantined"] + result["frame_failures"] - listed) > 0:
+        note(f"  and {count} more: {program()} runs show {result['run']}")

@@ -7,7 +7,7 @@ from vestigo.store.open import Store
 from vestigo.store.runs.records import Run, RunTotals, status_text
 
 MAX_LISTED = 100
-"""Failures, empty inputs and videos that a summary lists at most; its counts are complete."""
+"""Failures, empty inputs and videos that a summary lists by default at most; its counts are complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +24,22 @@ def read_result(store: Store, run_id: str) -> RunResult:
     return RunResult(run=store.runs.get(run_id), totals=store.runs.totals(run_id))
 
 
-def summarize(store: Store, result: RunResult) -> dict[str, Any]:
+def summarize(store: Store, result: RunResult, limit: int | None = MAX_LISTED) -> dict[str, Any]:
     """Return a result under the names of the command-line contract, with those of its kind of run."""
     run, totals = result.run, result.totals
     if run.kind != "regions":
-        return summarize_totals(store, result)
+        return summarize_totals(store, result, limit)
     paths = store.shards.file_paths(run.id, kind="regions")
     batches = (batch for path in paths for batch in store.root.read(path, ["belongings"]))
     return {
-        **summarize_totals(store, result),
+        **summarize_totals(store, result, limit),
         "images": totals.regions,
         "with_belongings": sum(sum(batch.column("belongings").to_pylist()) for batch in batches),
         "images_per_second": totals.regions / run.seconds if run.seconds > 0 else 0.0,
     }
 
 
-def summarize_totals(store: Store, result: RunResult) -> dict[str, Any]:
+def summarize_totals(store: Store, result: RunResult, limit: int | None = MAX_LISTED) -> dict[str, Any]:
     """Return a result under the names that all kinds of runs have in common."""
     run, totals = result.run, result.totals
     return {
@@ -60,7 +60,7 @@ def summarize_totals(store: Store, result: RunResult) -> dict[str, Any]:
         "error": run.error,
         "seconds": run.seconds,
         "crops_per_second": totals.crops / run.seconds if run.seconds > 0 else 0.0,
-        "failures": [asdict(failure) for failure in store.runs.failures(run.id, limit=MAX_LISTED)],
-        "empty_inputs": store.runs.empty_inputs(run.id, limit=MAX_LISTED),
-        "videos_without_times": store.runs.videos_without_times(run.id, limit=MAX_LISTED),
+        "failures": [asdict(failure) for failure in store.runs.failures(run.id, limit=limit)],
+        "empty_inputs": store.runs.empty_inputs(run.id, limit=limit),
+        "videos_without_times": store.runs.videos_without_times(run.id, limit=limit),
     }

@@ -7,12 +7,13 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from vestigo.datasets.files import parse_member
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator
-from vestigo.ingest.sources.naming import NamingRules, file_kind, is_image, is_video
+from vestigo.ingest.sources.naming import NamingRules, file_kind, is_archive, is_image, is_video
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import is_leftover
 
@@ -101,6 +102,8 @@ def _inspect_member(locator: Locator, fallback_camera: str, naming: NamingRules,
             raise BadInput("unsupported-member", f"{name}: videos are not read out of archives; unpack it")
         if is_leftover(name):
             return IgnoredFile(printable(name), "system file")
+        if is_archive(name):
+            raise BadInput("archive-in-archive", f"{name} is an archive; unpack it and name it as a source of its own")
         if not is_image(name):
             return IgnoredFile(printable(name), file_kind(name))
         if name in names:
@@ -111,10 +114,15 @@ def _inspect_member(locator: Locator, fallback_camera: str, naming: NamingRules,
     except BadInput as error:
         return InvalidInput(printable(name), error.reason, error.detail)
     camera, start = naming.place(name, fallback_camera)
-    label = parse_member(name)
+    return with_label(ImageInput(name, digest, locator, camera, start), name, fallback_camera)
+
+
+def with_label(image: ImageInput, path: str, fallback_camera: str) -> ImageInput:
+    """Return an image with camera and identity of its path, if it is one of a dataset and nothing names its camera."""
+    label = parse_member(path) if image.camera == fallback_camera else None
     if label is None:
-        return ImageInput(name, digest, locator, camera, start)
-    return ImageInput(name, digest, locator, f"c{label.camera}", start, label.pid if label.pid >= 0 else None)
+        return image
+    return replace(image, camera=f"c{label.camera}", pid=label.pid if label.pid >= 0 else None)
 
 
 def _check_size(size: int) -> None:

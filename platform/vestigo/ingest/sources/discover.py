@@ -13,7 +13,7 @@ from typing import Literal
 from vestigo.datasets.files import is_dataset, list_files, parse_name
 from vestigo.ingest.decoding import FRAME_SECONDS, probe_in_child
 from vestigo.ingest.inputs import IgnoredFile, ImageInput, Input, InvalidInput, Locator, VideoInput
-from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip, printable
+from vestigo.ingest.sources.containers import file_digest, list_tar, list_zip, printable, with_label
 from vestigo.ingest.sources.naming import COMPRESSED_TARS, NamingRules, file_kind, is_archive, is_image, is_video
 from vestigo.ingest.video.probe import open_video, video_stream
 from vestigo_models.errors import BadInput, SourceError
@@ -27,6 +27,9 @@ HEAD_BYTES = 1 << 16
 NAMING_PARTS = 6  # parts of a single file's path that can name its camera and time; recorders nest so many folders
 MAX_OVERLAP = 0.5
 """Share of a video that can show the same time as the one before; recorders repeat some seconds at a cut."""
+_PACKED = (b"PK\3\4", b"7z\xbc\xaf", b"Rar!", b"%PDF", b"\xd0\xcf\x11\xe0", b"SQLite format 3")
+"""First bytes of archives, documents and databases. FFmpeg takes JPEGs inside them for a video."""
+_TAR_MARK = slice(257, 262)
 _EXAMPLES = "name a video, an image, a folder, a .tar or a .zip"
 
 
@@ -180,16 +183,17 @@ def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Inpu
     """Yield the files under `folder`, named relative to `root`, depth first and sorted.
 
     A link to a place inside the root is ignored, because its target is listed anyway. A link that leads outside is
-    never opened; it is an `InvalidInput`, and so are an empty folder below the root (a camera without recordings) and
-    an archive.
+    never opened; it is an `InvalidInput`, and so are a broken link, an empty folder below the root (a camera without
+    recordings) and an archive.
     """
+    name = _relative_name(folder, root)
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
-        yield InvalidInput(_relative_name(folder, root), "unreadable", f"{folder.name}: {error.strerror or error}")
+        detail = f"{folder.name}: {error.strerror or error}"
+        yield IgnoredFile(name, SYSTEM) if is_leftover(name) else InvalidInput(name, "unreadable", detail)
         return
-    if not entries and folder != root:
-        name = _relative_name(folder, root)
+    if not entries and folder != root and not is_leftover(name):
         yield InvalidInput(name, "empty-folder", f"{name} holds no file")
     for entry in entries:
         path = Path(entry.path)
@@ -197,10 +201,13 @@ def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Inpu
         if printable(entry.path) != entry.path:
             yield InvalidInput(name, "undecodable-name", f"{name}: the name is not UTF-8; rename the file")
         elif entry.is_symlink():
-            if path.resolve().is_relative_to(root):
-                yield IgnoredFile(name, "link")
-            else:
+            # `Path.resolve` raises on a link to itself.
+            if not Path(os.path.realpath(path)).is_relative_to(root):
                 yield InvalidInput(name, "outside-source", f"{name} is a link that leads outside")
+            elif not path.exists():
+                yield InvalidInput(name, "broken-link", f"{name} is a link to {printable(os.readlink(path))}: no file")
+            else:
+                yield IgnoredFile(name, "link")
         elif entry.is_dir(follow_symlinks=False):
             yield from _list_folder(path, root, naming)
         else:
@@ -226,7 +233,8 @@ def _inspect_file(
             path_name or name, fallback_camera, folders=path_name is None, is_video=kind == "video"
         )
         if kind == "image":
-            return ImageInput(name, file_digest(path), Locator("file", str(path)), camera, start)
+            image = ImageInput(name, file_digest(path), Locator("file", str(path)), camera, start)
+            return with_label(image, path.as_posix(), fallback_camera)
         if kind == "video":
             info = probe_in_child(path, name)
             return VideoInput(name, info.digest, str(path), camera, start, info)
@@ -243,6 +251,8 @@ def content_kind(path: Path) -> Literal["image", "video"] | None:
         head = handle.read(HEAD_BYTES)
     if find_format(head) is not None:
         return "image"
+    if head.startswith(_PACKED) or head[_TAR_MARK] == b"ustar":
+        return None
     with suppress(BadInput), open_video(path) as container:
         video_stream(container)
         return "video"

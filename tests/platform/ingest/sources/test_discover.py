@@ -177,6 +177,8 @@ def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
     (root / "loop").symlink_to(root)
     (root / "leak.jpg").symlink_to(outside / "secret.jpg")
     (root / "leaks").symlink_to(outside)
+    (root / "broken.jpg").symlink_to("absent.jpg")
+    (root / "itself").symlink_to("itself")
     os.mkfifo(root / "pipe.jpg")
     (root / os.fsdecode(b"caf\xe9.jpg")).write_bytes(jpeg(6))
     items = list(discover(root))
@@ -184,6 +186,8 @@ def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
     assert problems(items) == {
         "leak.jpg": "outside-source",
         "leaks": "outside-source",
+        "broken.jpg": "broken-link",
+        "itself": "broken-link",
         "pipe.jpg": "not-a-file",
         "caf\\xe9.jpg": "undecodable-name",
     }

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from tests.support.footage import numbered, write_video
@@ -11,6 +12,7 @@ from vestigo.ingest.inputs import IgnoredFile, InvalidInput, VideoInput
 from vestigo.ingest.sources.discover import discover
 from vestigo.ingest.sources.naming import NamingRules, read_name
 from vestigo_models.errors import SourceError
+from vestigo_models.inference.images import encode_jpeg
 
 NAMES = {
     "ch01_20260501080000.mp4": "ch01",
@@ -133,6 +135,25 @@ def test_every_file_is_read_or_counted(tmp_path: Path) -> None:
         "data.bin": ".bin",
         "README": "no ending",
     }
+
+
+@pytest.mark.parametrize("start", [b"PK\3\4", b"%PDF-1.7", b"\xd0\xcf\x11\xe0", bytes(257) + b"ustar"])
+def test_images_in_packed_files_of_unknown_ending_are_no_video(start: bytes, tmp_path: Path) -> None:
+    images = b"".join(encode_jpeg(np.full((64, 32, 3), level, dtype=np.uint8)) for level in range(0, 250, 10))
+    root = tmp_path / "cams"
+    root.mkdir()
+    (root / "images").write_bytes(images)
+    (root / "packed").write_bytes(start + images)
+    items = {item.name: item for item in discover(root)}
+    assert not isinstance(items["images"], IgnoredFile)
+    assert items["packed"] == IgnoredFile("packed", "no ending")
+
+
+def test_empty_system_folders_are_passed_over(tmp_path: Path) -> None:
+    root = footage(tmp_path / "drive", "one.mp4")
+    for name in ("System Volume Information", ".Spotlight-V100", ".Trashes"):
+        (root / name).mkdir()
+    assert [item.name for item in discover(root)] == ["one.mp4"]
 
 
 def test_camera_has_composed_accents() -> None:

@@ -38,7 +38,7 @@ def show_command(run: RunArgument, store: opts.OpenStore) -> Output:
 
     Example: vestigo runs show 20260501-080000-3f --store archive
     """
-    return run_output(store, read_result(store, run))
+    return Output(summarize(store, read_result(store, run), limit=None), partial(print_run, listed=None))
 
 
 @command(app, "resume")
