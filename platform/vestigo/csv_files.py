@@ -62,12 +62,25 @@ class CsvWriter:
 
 
 def read_csv_rows(path: Path, columns: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield place (for messages) and content of each row; raise DatasetError if unreadable or without `columns`."""
+    """Yield place (for messages) and content of each row, separated by commas, semicolons or tabs.
+
+    Raises:
+        DatasetError: If the file is unreadable or without `columns`.
+    """
     try:
         with path.open(encoding=text_encoding(path), newline="") as stream:
-            table = csv.DictReader(stream, restval="")
-            if missing := [name for name in columns if name not in (table.fieldnames or ())]:
-                raise DatasetError(f"{path}: column {missing[0]!r} is missing; give {', '.join(columns)}")
+            header = stream.readline()
+            # Excel's own first line, such as "sep=;".
+            marked = header[4:5] if header.lower().startswith("sep=") else ""
+            if not marked:
+                stream.seek(0)
+            separator = marked or max(",;\t", key=header.count)
+            table = csv.DictReader(stream, restval="", delimiter=separator, skipinitialspace=True)
+            names = [name.strip() for name in table.fieldnames or ()]
+            table.fieldnames = names
+            if missing := [name for name in columns if name not in names]:
+                has = f", it has {', '.join(names)[:200]}" if names else ""
+                raise DatasetError(f"{path}: column {missing[0]!r} is missing{has}; give {', '.join(columns)}")
             for row in table:
                 yield f"{path}, line {table.line_num}", {name: read_cell(text) for name, text in row.items() if name}
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -195,8 +195,10 @@ def _column(fields: Mapping[str, Any], field: str, count: int, largest: int, whe
     column = np.asarray(fields[field]).reshape(-1)
     if column.dtype.kind not in "iufb" or len(column) != count:
         raise DatasetError(f"{where}: field {field!r} must hold one number for each of the {count} identities")
-    values = column.astype(np.int64)
-    outside = values[(values < 0) | (values > largest)]
+    with np.errstate(invalid="ignore"):
+        values = column.astype(np.int64)
+    # A fraction or NaN differs from its whole number.
+    outside = column[(values != column) | (values < 0) | (values > largest)]
     if len(outside):
         raise DatasetError(f"{where}: field {field!r} holds {outside[0]}, outside 0 (missing) to {largest}")
     return values

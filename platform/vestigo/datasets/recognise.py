@@ -118,7 +118,7 @@ def load_dataset(
     schema = schema or layout.schema
     files = list_files(root)
     _require_splits(root, layout, files)
-    train_labels, test_labels, without_labels = read_labels(root, layout, schema, fill_missing=duke_top_override)
+    train_labels, test_labels, without_labels = read_labels(root, layout, schema, files, fill_missing=duke_top_override)
     train, train_junk = _split(files.splits[TRAIN], train_labels)
     query, query_junk = _split(files.splits[QUERY], test_labels)
     gallery, gallery_junk = _split(files.splits[GALLERY], test_labels)
@@ -154,7 +154,7 @@ def describe_folder(root: Path) -> str:
 
 
 def read_labels(
-    root: Path, layout: Layout, schema: AttributeSchema, *, fill_missing: bool = False
+    root: Path, layout: Layout, schema: AttributeSchema, files: DatasetFiles, *, fill_missing: bool = False
 ) -> tuple[IdentityLabels, IdentityLabels, str]:
     """Return the labels of `train` and `test`, and why there are none ("" if there are)."""
     annotation, table = root / layout.annotation, root / ATTRIBUTES_CSV
@@ -164,8 +164,15 @@ def read_labels(
         if not absent or (is_own and not table.is_file()):
             overrides = layout.overrides if fill_missing and is_own else {}
             train_labels = read_annotations(annotation, schema, "train", overrides=overrides)
-            return train_labels, read_annotations(annotation, schema, "test"), ""
-        reason = f"{annotation.name} has no field {absent[0]!r}"
+            test_labels = read_annotations(annotation, schema, "test")
+            if _share_identity(files, train_labels, test_labels):
+                return train_labels, test_labels, ""
+            reason = (
+                f"{annotation.name} has no identity of its images in the same split; is it of another dataset, or are "
+                "its train and test swapped?"
+            )
+        else:
+            reason = f"{annotation.name} has no field {absent[0]!r}"
     else:
         reason = f"{annotation.name} is not in it; copy it there"
     if table.is_file():
@@ -177,6 +184,17 @@ def read_labels(
         reason = f"no file has the attributes of {schema.name}; write {ATTRIBUTES_CSV} ({', '.join(COLUMNS)}) there"
     none = IdentityLabels.none(schema)
     return none, none, reason
+
+
+def _share_identity(files: DatasetFiles, train: IdentityLabels, test: IdentityLabels) -> bool:
+    """Whether the annotation names an identity of the images in its split; True without identities."""
+    pids = [
+        ({label.pid for label in part.labels if label and label.pid > 0}, train if split == TRAIN else test)
+        for split, part in files.splits.items()
+    ]
+    return not any(of_images for of_images, _ in pids) or any(
+        not of_images.isdisjoint(people.pids.tolist()) for of_images, people in pids
+    )
 
 
 def _require_splits(root: Path, layout: Layout, files: DatasetFiles) -> None:

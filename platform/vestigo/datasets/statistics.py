@@ -70,7 +70,7 @@ def dataset_statistics(path: Path, schema: AttributeSchema | None = None) -> Dat
     if layout is None:
         raise DatasetError(f"{path}: not a dataset; {describe_folder(path)}")
     schema = schema or layout.schema
-    train_labels, test_labels, without_labels = read_labels(path, layout, schema)
+    train_labels, test_labels, without_labels = read_labels(path, layout, schema, files)
     images = {name: [label for label in split.labels if label] for name, split in files.splits.items()}
     unread = sum(len(split.labels) for split in files.splits.values()) - sum(map(len, images.values()))
     splits = {}
@@ -137,11 +137,12 @@ def _split_statistics(images: Sequence[ImageLabel], labels: IdentityLabels | Non
 def count_values(labels: IdentityLabels, pids: Collection[int] | None = None) -> dict[str, dict[str, int]]:
     """Return attribute -> value -> number of identities among `pids`, all by default, and `NONE` for missing labels."""
     rows = slice(None) if pids is None else np.isin(labels.pids, list(pids))
+    unknown = 0 if pids is None else len(set(pids).difference(labels.pids.tolist()))
     counts = {}
     for attribute in labels.schema.attributes:
         accepted = labels.yes[rows, labels.schema.slice(attribute.name)]
         values = dict(zip(attribute.values, accepted.sum(axis=0).tolist(), strict=True))
-        missing = int((~accepted.any(axis=1)).sum())
+        missing = int((~accepted.any(axis=1)).sum()) + unknown
         counts[attribute.name] = values | ({NONE: missing} if missing else {})
     return counts
 

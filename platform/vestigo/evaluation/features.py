@@ -79,6 +79,9 @@ def _image_ids(names: list[Any]) -> Int64Array:
 
 
 def _check_columns(table: pa.Table, path: Path) -> None:
+    repeated = [name for name in (*_KINDS, "image") if table.column_names.count(name) > 1]
+    if repeated:
+        raise DatasetError(f"{path}: there is more than one column {repeated[0]!r}; keep one")
     mistakes = []
     for name, (kind, fits) in _KINDS.items():
         if name not in table.column_names:
@@ -97,9 +100,15 @@ def _matrix(column: pa.Array, path: Path) -> FloatArray:
         raise DatasetError(f"{path}: embeddings have different lengths, from {lengths[0]} to {lengths[-1]}")
     flat = column.flatten()
     values = np.asarray(flat.to_numpy(zero_copy_only=False))
+    matrix = values.astype(np.result_type(values, np.float32), copy=False).reshape(
+        len(column), int(lengths[0]) if len(lengths) else 0
+    )
     if flat.null_count or not np.isfinite(values).all():
         raise DatasetError(f"{path}: some embeddings hold values that are no finite numbers")
-    return values.reshape(len(column), int(lengths[0]) if len(lengths) else 0)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.einsum("nd,nd->n", matrix, matrix)).all():
+            raise DatasetError(f"{path}: some embeddings are too long for {matrix.dtype}; scale them to length 1")
+    return matrix
 
 
 def _is_list(type_: pa.DataType) -> bool:

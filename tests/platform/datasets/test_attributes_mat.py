@@ -116,6 +116,8 @@ def test_overrides_fill_only_what_is_missing(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"hat": [1, 3, 1]}, "field 'hat' holds 3, outside 0"),
+        ({"hat": [1, 1.5, 1]}, "field 'hat' holds 1.5, outside 0"),
+        ({"hat": [1, float("nan"), 1]}, "field 'hat' holds nan, outside 0"),
         ({"red": [1, 2]}, "field 'red' must hold one number for each of the 3"),
         ({"image_index": np.array([["1", "x", "2"]], dtype=object)}, "'x', which is not an identity"),
         ({"image_index": np.array([["1", "2", "1"]], dtype=object)}, "names an identity twice"),

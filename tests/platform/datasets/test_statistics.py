@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.platform.datasets.test_attributes_mat import MARKET_COLOURS, MARKET_COUNTS
+from vestigo.datasets.attributes_mat import read_annotations, write_annotations
+from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.statistics import dataset_statistics
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.builtin import MARKET_1501
@@ -45,6 +47,24 @@ def test_statistics_of_a_folder(write_dataset: Writer) -> None:
     assert statistics.splits["train"].attributes["hat"] == {"no": 1, "yes": 1}
     assert gallery.attributes["upper_colour"]["red"] == gallery.attributes["upper_colour"]["none"] == 1
     assert statistics.passed_over == {"leftovers of macOS or Windows": 1, "images of other names": 1}
+
+
+def test_identities_that_the_annotation_lacks_are_counted(write_dataset: Writer) -> None:
+    root = write_dataset(columns={"train": {"hat": [1, 2]}})
+    (root / "bounding_box_train" / "0999_c1s1_000001_00.jpg").write_bytes(b"")
+    counts = dataset_statistics(root).splits["train"].attributes["hat"]
+    assert counts == {"no": 1, "yes": 1, "none": 1}
+
+
+def test_annotation_of_other_identities_is_no_annotation(write_dataset: Writer) -> None:
+    root = write_dataset(columns={"train": {"hat": [1, 2]}})
+    path = root / "market_attribute.mat"
+    splits = {name: read_annotations(path, MARKET_1501, name) for name in ("train", "test")}
+    write_annotations(path, {"train": splits["test"], "test": splits["train"]})
+    reason = "market_attribute.mat has no identity of its images in the same split"
+    assert dataset_statistics(root).without_labels.startswith(reason)
+    with pytest.raises(DatasetError, match=reason):
+        load_dataset(root).require_attributes()
 
 
 def test_statistics_of_a_folder_without_test_splits_and_labels(write_dataset: Writer) -> None:

@@ -153,6 +153,51 @@ def test_wrong_files_are_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert message in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "hold values that are no finite numbers"),
+        (float("nan"), "hold values that are no finite numbers"),
+        (float("inf"), "hold values that are no finite numbers"),
+        (1e300, "too long for float64; scale them to length 1"),
+    ],
+)
+def test_embeddings_that_are_not_finite_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float | None, message: str
+) -> None:
+    pid, camid, split, embedding = people()[0]
+    path = write(tmp_path / "f.parquet", [*people(), (pid, camid, split, [value, *embedding[1:]])])  # type: ignore[list-item]
+    assert run(["score", str(path)]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_repeated_column_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pq.read_table(write(tmp_path / "f.parquet", people()))
+    pq.write_table(table.append_column("pid", table["camid"]), tmp_path / "f.parquet")
+    assert run(["score", str(tmp_path / "f.parquet")]) == 2
+    assert "there is more than one column 'pid'; keep one" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("column", ["pid", "camid", "split", "embedding"])
+def test_rows_without_a_value_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str) -> None:
+    table = pq.read_table(write(tmp_path / "f.parquet", people())).to_pydict()
+    table[column][3] = None
+    pq.write_table(pa.table(table), tmp_path / "f.parquet")
+    assert run(["score", str(tmp_path / "f.parquet")]) == 2
+    assert f"column '{column}' has 1 rows without a value" in " ".join(capsys.readouterr().err.split())
+
+
+def test_half_precision_is_compared_as_single_precision(tmp_path: Path, score: Score) -> None:
+    rows = people()
+    halves = [np.array(row[3], dtype=np.float16) for row in rows]
+    embeddings = {
+        "half": pa.array(halves, pa.list_(pa.float16())),
+        "single": pa.array([row.astype(np.float32) for row in halves], pa.list_(pa.float32())),
+    }
+    scores = [score(write(tmp_path / name, rows, embedding=column)) for name, column in embeddings.items()]
+    assert scores[0] | {"seconds": 0} == scores[1] | {"seconds": 0}
+
+
 def test_values_that_exceed_memory_are_refused_before_they_are_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
