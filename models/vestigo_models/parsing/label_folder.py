@@ -14,7 +14,7 @@ from vestigo_models.inference.image_formats import open_image
 from vestigo_models.inference.images import MAX_PIXELS
 from vestigo_models.isolation import call
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
-from vestigo_models.parsing.label_maps import LABEL_SETS, ParserLabels, merge_hard
+from vestigo_models.parsing.label_maps import LABEL_SETS, UNNAMED, ParserLabels, merge_hard
 from vestigo_models.schemas.regions import REGIONS
 
 DESCRIPTION = "labels.json"
@@ -25,7 +25,7 @@ class FolderParser(Parser):
     """Reads `NAME.png` for the image `NAME.jpg`: one channel of class ids at the image's size.
 
     The classes are those in the folder's `labels.json`, which `vestigo regions` writes, or else those of the label set
-    `name`, a key of `LABEL_SETS`, or of a label map of class ids.
+    `name`, a key of `LABEL_SETS`, or of a label map of class ids, where 0 is the background if it is not named.
     """
 
     def __init__(self, folder: Path, label_map: Mapping[str, str] | None = None, name: str | None = None) -> None:
@@ -55,6 +55,8 @@ class FolderParser(Parser):
         if labels.size and (highest := labels.max()) >= len(self.label_set):
             end = f"{self.label_set.name} ends at {len(self.label_set) - 1}"
             raise BadInput("bad-labels", f"the label map of {name} holds class {highest}; {end}")
+        if unnamed := [index for index in np.unique(labels).tolist() if self.label_set.classes[index] == UNNAMED]:
+            raise BadInput("bad-labels", f"the label map of {name} holds class {unnamed[0]}, which --label-map lacks")
         return Parsed(labels=labels, regions=merge_hard(labels, self.label_set))
 
 
@@ -77,8 +79,9 @@ def read_label_set(folder: Path, label_map: Mapping[str, str] | None, named: str
     if named is not None:
         return ParserLabels.named(named, LABEL_SETS[named].classes, label_map)
     if label_map is not None and all(key.isdecimal() and int(key) < MAX_CLASSES for key in label_map):
-        classes = [str(index) for index in range(1 + max(map(int, label_map)))]
-        return ParserLabels.named(str(folder), classes, {**dict.fromkeys(classes, REGIONS.names[0]), **label_map})
+        ids = map(str, range(1 + max(map(int, label_map))))
+        classes = [index if index in label_map else REGIONS.names[0] if index == "0" else UNNAMED for index in ids]
+        return ParserLabels.named(str(folder), classes, label_map)
     sets = " or ".join(f":{name}" for name in LABEL_SETS)
     raise ConfigError(
         f"label maps: {folder} has no {DESCRIPTION} that tells what its class ids mean; name the parser's label set "

@@ -32,6 +32,9 @@ _NAMES = {
 }
 _REGION_OF = {name: region for region, names in _NAMES.items() for name in names.split()}
 _REGION_OF |= {name: name for name in REGIONS.names}
+UNNAMED = ""
+"""Name of a class id that no label map names; no image may hold it."""
+_REGION_OF[UNNAMED] = REGIONS.names[0]
 
 
 @dataclass(frozen=True, kw_only=True)
