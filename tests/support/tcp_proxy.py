@@ -9,10 +9,17 @@ from contextlib import contextmanager, suppress
 
 
 class TcpProxy:
-    """Forwards connections to `target`; while it is `away`, there is no connection and none is accepted."""
+    """Forwards connections to `target`; while it is cut off, there is no connection and none is accepted.
+
+    Message number `last` of those that clients have `sent` ends its connection: it is not sent on, or with
+    `lose_answer` it is and the answer is lost.
+    """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
+        self.sent: list[bytes] = []
+        self.last: int | None = None
+        self.lose_answer = False
         self._open: list[socket.socket] = []
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
@@ -41,15 +48,25 @@ class TcpProxy:
                 client = listener.accept()[0]
                 server = socket.create_connection(self._target)
                 self._open += [client, server]
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=_forward, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self._send, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
 
+    def _send(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(1 << 16):
+                self.sent.append(data)
+                is_last = len(self.sent) == self.last
+                if is_last:
+                    client.shutdown(socket.SHUT_RDWR)
+                if not is_last or self.lose_answer:
+                    server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
 
-def _forward(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(1 << 16):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(1 << 16):
+                client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import TypeVar
 R = TypeVar("R")
 PATIENCE_S = 60.0
 """Seconds for which a request is repeated."""
-_is_inside: ContextVar[bool] = ContextVar("is_inside", default=False)
+_repeated: ContextVar[frozenset[str]] = ContextVar("repeated", default=frozenset())
+"""Names of `describe` of the requests that this one is inside of."""
 log = logging.getLogger(__name__)
 
 
@@ -17,23 +18,24 @@ def repeat(
 ) -> R:
     """Call `request`, and again with growing pauses while it fails by a short outage, which is logged in one line.
 
-    Requests inside a request are repeated with it and not by themselves.
+    Requests inside a request to the same kind of server are repeated with it and not by themselves.
 
     Args:
         request: Bears being carried out twice.
-        describe: Returns what does not answer, None for an error that will not pass.
+        describe: Function of a kind of server; returns what does not answer, None for an error that will not pass.
         patience: Seconds.
 
     Raises:
         Exception: The last error of `request`.
     """
-    if _is_inside.get():
+    kind = describe.__qualname__
+    if kind in _repeated.get():
         return request()
-    token = _is_inside.set(True)
+    token = _repeated.set(_repeated.get() | {kind})
     try:
         return _repeat(request, describe, patience)
     finally:
-        _is_inside.reset(token)
+        _repeated.reset(token)
 
 
 def _repeat(request: Callable[[], R], describe: Callable[[BaseException], str | None], patience: float) -> R:

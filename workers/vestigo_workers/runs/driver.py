@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
-from vestigo.store.runs.records import RunStatus, ShardTask
+from vestigo.store.runs.records import Owner, RunStatus, ShardTask
 from vestigo_models.errors import LeaseLost, StoreUnavailable, VestigoError, first_line
 from vestigo_models.progress import ProgressCallback
 from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, InlineExecutor, WorkerFactory
@@ -87,6 +87,7 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
         VestigoError: The run cannot continue; its status is `failed` and it can be resumed.
     """
     with hold_lease(store, run_id) as check_lease:
+        owner = Owner.current()
         executor: Executor | None = None
         try:
             busy: dict[int, ShardTask] = {}
@@ -108,11 +109,13 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
                 task = busy.pop(ended.task.id)
                 check_lease()
                 if isinstance(ended, Died):
-                    store.shards.record_death(task.id, ended.reason, pick_spec)
+                    store.shards.record_death(task.id, ended.reason, pick_spec, owner)
                 else:
                     result = ended.result
                     fault_point("driver.before-commit")
-                    store.shards.commit(task.id, files=result.files, outcomes=result.outcomes, failures=result.failures)
+                    store.shards.commit(
+                        task.id, files=result.files, outcomes=result.outcomes, failures=result.failures, owner=owner
+                    )
                     fault_point("driver.after-commit")
                 totals = store.runs.totals(run_id)
                 progress(totals.inputs - totals.pending, totals.inputs)

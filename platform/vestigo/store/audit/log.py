@@ -12,11 +12,10 @@ access to files and database outside this program.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypedDict, Unpack, get_args
+from typing import Any, TypedDict, TypeVar, Unpack, get_args
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -31,6 +30,7 @@ from vestigo.store.sql.tables import AuditHeadRow, AuditRow
 from vestigo_models.errors import StoreError, StoreUnavailable, first_line
 from vestigo_models.progress import ProgressCallback, ignore_progress
 
+R = TypeVar("R")
 ORIGIN = "0" * 64
 """Previous digest of the first entry."""
 DETAILS_BYTES = 64 * 1024
@@ -66,8 +66,9 @@ class AuditRepository:
         self, user: str, action: AuditAction, *, details: Mapping[str, Any], **context: Unpack[AuditContext]
     ) -> AuditEntry:
         """Add an entry in a transaction of its own; see `append_entry`."""
-        with audited_write(self.database) as session:
-            return append_entry(session, user=user, action=action, details=details, **context)
+        return audited_change(
+            self.database, lambda session: append_entry(session, user=user, action=action, details=details, **context)
+        )
 
     def entries(
         self,
@@ -99,7 +100,8 @@ class AuditRepository:
 
     def verify(self, progress: ProgressCallback = ignore_progress) -> AuditReport:
         """Compute the chain again, from the first entry to the recorded end; memory is a page of entries."""
-        with self.database.read() as session:
+
+        def read(session: Session) -> tuple[AuditHeadRow | None, list[str], int, int, int, str]:
             head = session.get(AuditHeadRow, 1)
             total = session.scalar(select(func.count()).select_from(AuditRow)) or 0
             problems: list[str] = []
@@ -111,6 +113,9 @@ class AuditRepository:
                 done, last_id, last_digest = done + 1, max(last_id, id_), digest
                 if done % PAGE_ROWS == 0 or done == total:
                     progress(done, total)
+            return head, problems, count, total, last_id, last_digest
+
+        head, problems, count, total, last_id, last_digest = self.database.fetch(read)
         if head is None:
             problems.append("the recorded end of the log was removed")
         elif head.entries > last_id:
@@ -124,12 +129,10 @@ class AuditRepository:
         return AuditReport(total, last_digest, not problems, tuple(problems))
 
 
-@contextmanager
-def audited_write(database: Database) -> Iterator[Session]:
-    """Open a transaction that must be logged."""
+def audited_change(database: Database, change: Callable[[Session], R]) -> R:
+    """Return what `change` returns in a transaction that must be logged."""
     try:
-        with database.write() as session:
-            yield session
+        return database.change(change)
     except (StoreUnavailable, DBAPIError) as error:
         outage = find_outage(error)
         reason = outage.reason if outage else first_line(getattr(error, "orig", error))

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Unpack, get_args
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-from vestigo.store.audit.log import AuditContext, append_entry, audited_write, line, printable
+from vestigo.store.audit.log import AuditContext, append_entry, audited_change, line, printable
 from vestigo.store.audit.records import Verdict, VerdictValue
 from vestigo.store.sql.database import Database, to_record
 from vestigo.store.sql.tables import VerdictRow
@@ -50,12 +51,15 @@ class VerdictRepository:
             raise StoreError(f"a note is text of at most {NOTE_LENGTH} characters, this one has {len(note)}")
         judged = {"query": query, "crop": crop, "verdict": verdict}
         case = line(context.get("case"), "case number")
-        row = VerdictRow(at=datetime.now(UTC), user=printable(user), case=case, note=note, **judged)
-        with audited_write(self.database) as session:
+
+        def add(session: Session) -> Verdict:
+            row = VerdictRow(at=datetime.now(UTC), user=printable(user), case=case, note=note, **judged)
             session.add(row)
             session.flush()
             append_entry(session, user=user, action="verdict", details=judged, **context)
             return to_record(Verdict, row)
+
+        return audited_change(self.database, add)
 
     def current(self, query: str, case: str | None = None) -> dict[str, Verdict]:
         """Return the newest verdict on each crop of a query in a case, or outside any case, without withdrawn ones."""

@@ -46,9 +46,12 @@ class CameraRepository:
         """Set the seconds that are added to the recorded times of a camera whose clock is slow by as much."""
         if not math.isfinite(seconds):
             raise StoreError(f"clock offset {seconds} of camera {name} must be a number of seconds")
-        with self.database.write() as session:
+
+        def change(session: Session) -> None:
             for camera in match_cameras([name], known_cameras(session)):
                 session.get_one(CameraRow, camera, with_for_update=True).clock_offset_s = seconds
+
+        self.database.change(change)
 
 
 def known_cameras(session: Session) -> Sequence[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
+from sqlalchemy.orm import Session
 
 from vestigo.store.crops.cameras import known_cameras, match_cameras
 from vestigo.store.crops.reader import CropReader, rows_with_ids
@@ -71,10 +72,12 @@ class CropRepository:
 
     def scan_run(self, run_id: str, columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Yield the visible crops of a run, file after file, each batch with its file's path; times as recorded."""
-        with self.database.read() as session:
+
+        def read(session: Session) -> list[VisibleFile]:
             run_row(session, run_id)
-            files = [file for file in crop_files(session) if file.run == run_id]
-        for file in files:
+            return [file for file in crop_files(session) if file.run == run_id]
+
+        for file in self.database.fetch(read):
             for batch in CropReader(self.root, [file], {}).scan(columns, GROUP_ROWS):
                 yield file.path, batch
 
@@ -115,12 +118,15 @@ class CropRepository:
         self, model: str | None = None, crop_filter: CropFilter = ALL_CROPS, files: Collection[int] | None = None
     ) -> CropReader:
         """Return a reader of the crops that are visible now; see `vestigo.store.crops.visible.crop_files`."""
-        with self.database.read() as session:
+
+        def read(session: Session) -> CropReader:
+            known = crop_filter
             if crop_filter.cameras is not None:
                 names = [crop_filter.cameras] if isinstance(crop_filter.cameras, str) else crop_filter.cameras
-                crop_filter = replace(crop_filter, cameras=match_cameras(names, known_cameras(session)))
-            visible = crop_files(session, model, crop_filter, files)
-            return CropReader(self.root, visible, clock_offsets(session), crop_filter)
+                known = replace(crop_filter, cameras=match_cameras(names, known_cameras(session)))
+            return CropReader(self.root, crop_files(session, model, known, files), clock_offsets(session), known)
+
+        return self.database.fetch(read)
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,8 @@ class RegionRepository:
 
     def _paths(self, run_id: str | None) -> list[str]:
         order = RunRow.created.desc(), RunRow.id.desc(), DataFileRow.id.desc()
-        with self.database.read() as session:
+
+        def read(session: Session) -> list[str]:
             if run_id is not None:
                 fingerprint = run_row(session, run_id).fingerprint
             else:
@@ -165,3 +172,5 @@ class RegionRepository:
                 raise StoreError("the store holds no label maps: `vestigo regions RUN --store` makes those of a run")
             paths = visible_files("regions", DataFileRow.path).where(RunRow.fingerprint == fingerprint)
             return list(session.scalars(paths.order_by(*order)))
+
+        return self.database.fetch(read)

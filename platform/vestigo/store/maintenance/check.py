@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from io import BufferedReader
@@ -64,14 +64,7 @@ def check(database: Database, root: DataRoot, progress: ProgressCallback) -> Che
     numbers of verified and of all files.
     """
     listed = [info.path for info in root.folder.walk() if is_store_file(info.path)]
-    with database.read() as session:
-        problems = list(_unbalanced_runs(session))
-        for query, message in _contradictions():
-            problems += [message.format(*row) for row in session.execute(query)]
-        runs = len(session.scalars(select(RunRow.id)).all())
-        files = session.scalars(select(DataFileRow).where(DataFileRow.retired.is_(None)).order_by(DataFileRow.id)).all()
-        visible = {file.path: file for file in crop_files(session)}
-        known = set(session.scalars(select(DataFileRow.path)))
+    problems, runs, files, visible, known = database.fetch(_catalogue)
     with closing(CropDigest()) as digest:
         for done, file in enumerate(files):
             progress(done, len(files))
@@ -90,6 +83,17 @@ def check(database: Database, root: DataRoot, progress: ProgressCallback) -> Che
             files=len(files),
             unreferenced=sum(path not in known for path in listed),
         )
+
+
+def _catalogue(session: Session) -> tuple[list[str], int, Sequence[DataFileRow], dict[str, VisibleFile], set[str]]:
+    """Return the contradictions in the catalogue, its number of runs, its current and visible files, and all paths."""
+    problems = list(_unbalanced_runs(session))
+    for query, message in _contradictions():
+        problems += [message.format(*row) for row in session.execute(query)]
+    runs = len(session.scalars(select(RunRow.id)).all())
+    files = session.scalars(select(DataFileRow).where(DataFileRow.retired.is_(None)).order_by(DataFileRow.id)).all()
+    visible = {file.path: file for file in crop_files(session)}
+    return problems, runs, files, visible, set(session.scalars(select(DataFileRow.path)))
 
 
 def _file_problems(root: DataRoot, file: DataFileRow) -> Iterator[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from vestigo.store.parquet.files import PARTIAL, PENDING, DataRoot, FileInfo
 from vestigo.store.parquet.schemas import FILE_SCHEMAS
@@ -46,24 +47,37 @@ def vacuum(database: Database, root: DataRoot, *, dry_run: bool, now: bool) -> V
     listed = [info for info in root.folder.walk() if is_store_file(info.path)]
     driven = _pending_folders(listed, root.folder.walk())
     before = datetime.now(UTC) - (timedelta() if now else GRACE)
-    with database.read() as session:
-        known = set(session.scalars(select(DataFileRow.path).where(DataFileRow.state != "removed")))
-        retired = session.execute(
-            select(DataFileRow.path, DataFileRow.bytes).where(
-                DataFileRow.state == "retired", DataFileRow.retired <= before
-            )
-        ).all()
-        driven |= {run.id for run in session.scalars(select(RunRow)) if is_held(run)}
+    # A driver that holds its lease now may commit until then; one whose lease has expired cannot any more.
+    driven |= database.fetch(_held_runs) if dry_run else database.change(_end_expired_leases)
+    listed_files = select(DataFileRow.path).where(DataFileRow.state != "removed")
+    old = select(DataFileRow.path, DataFileRow.bytes).where(
+        DataFileRow.state == "retired", DataFileRow.retired <= before
+    )
+    known, retired = database.fetch(lambda session: (set(session.scalars(listed_files)), session.execute(old).all()))
     stray = [info for info in listed if info.path not in known and _is_removable(info, driven, before)]
     paths = [path for path, _ in retired] + [info.path for info in stray]
     if not dry_run:
         for path in paths:
             root.folder.delete(path)
-        with database.write() as session:
-            rows = update(DataFileRow).where(DataFileRow.state == "retired", DataFileRow.retired <= before)
-            session.execute(rows.values(state="removed"))
+        rows = update(DataFileRow).where(DataFileRow.state == "retired", DataFileRow.retired <= before)
+        database.change(lambda session: session.execute(rows.values(state="removed")))
     size = sum(bytes_ for _, bytes_ in retired) + sum(info.bytes for info in stray)
     return VacuumReport(files=len(paths), bytes=size, paths=tuple(sorted(paths)))
+
+
+def _held_runs(session: Session) -> set[str]:
+    return {run.id for run in session.scalars(select(RunRow).where(RunRow.host.is_not(None))) if is_held(run)}
+
+
+def _end_expired_leases(session: Session) -> set[str]:
+    """End the leases of silent drivers, which may be suspended, and return the runs that others hold."""
+    held = set[str]()
+    for run in session.scalars(select(RunRow).where(RunRow.host.is_not(None)).with_for_update()):
+        if is_held(run):
+            held.add(run.id)
+        else:
+            run.host = run.pid = run.heartbeat = None
+    return held
 
 
 def _is_removable(info: FileInfo, driven: set[str], before: datetime) -> bool:

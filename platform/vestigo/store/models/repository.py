@@ -43,9 +43,12 @@ class ModelRepository:
         if facts is not None:
             latest["facts"] = facts.to_dict()
         new = {"digest": digest, "registered": datetime.now(UTC), "facts": {}, "origin": {}, "scores": {}}
-        with self.database.write() as session:
+
+        def put(session: Session) -> None:
             row = upsert(session, ModelRow).values(new | latest)
             session.execute(row.on_conflict_do_update(index_elements=["digest"], set_=latest))
+
+        self.database.change(put)
 
     def list(self) -> Sequence[Model]:
         """Return the models, newest first."""
@@ -80,15 +83,21 @@ class ModelRepository:
 
     def record_training(self, digest: str, parent: str | None, origin: dict[str, Any]) -> None:
         """Record the parent of a model and, as JSON, how it was trained."""
-        with self.database.write() as session:
+
+        def change(session: Session) -> None:
             row = _model_row(session, digest, lock=True)
             row.parent, row.origin = parent, dict(origin)
 
+        self.database.change(change)
+
     def record_scores(self, digest: str, scores: dict[str, Any]) -> None:
         """Add scores to a model, as JSON by key (see `vestigo.promotion.judge`); an existing key is replaced."""
-        with self.database.write() as session:
+
+        def change(session: Session) -> None:
             row = _model_row(session, digest, lock=True)
             row.scores = {**row.scores, **scores}
+
+        self.database.change(change)
 
     def crop_counts(self) -> dict[str, int]:
         """Return the number of visible crops of each model, by digest; without models that have none."""
@@ -101,11 +110,14 @@ class ModelRepository:
             .where(InputRow.retired)
             .group_by(shard.c.model)
         )
-        with self.database.read() as session:
+
+        def count(session: Session) -> dict[str, int]:
             counts = {model: int(count) for model, count in session.execute(rows)}
-            for model, count in session.execute(replaced):
-                counts[model] -= int(count)
-        return {model: count for model, count in counts.items() if count > 0}
+            for model, hidden in session.execute(replaced):
+                counts[model] -= int(hidden)
+            return {model: count for model, count in counts.items() if count > 0}
+
+        return self.database.fetch(count)
 
     def serving(self) -> str | None:
         """Return the digest of the serving model, None while no promotion is in force."""
@@ -182,7 +194,8 @@ class ModelRepository:
     ) -> Promotion:
         """Record the change of the serving model that `decide` returns, and its audit entry, in one transaction."""
         fault_point(f"{kind}.before")
-        with self.database.write() as session:
+
+        def record(session: Session) -> Promotion:
             # SQLite admits a single writer anyway.
             if session.get_bind().dialect.name == "postgresql":
                 session.execute(text(f"LOCK TABLE {PromotionRow.__tablename__} IN EXCLUSIVE MODE"))
@@ -193,8 +206,11 @@ class ModelRepository:
             action: AuditAction = "promote" if kind == "promotion" else "rollback"
             details = {"model": change.model, "before": change.before, "by": change.by, "reasons": change.reasons}
             append_entry(session, user=account, action=action, details=details, **context)
+            return change
+
+        promotion = self.database.change(record)
         fault_point(f"{kind}.after")
-        return change
+        return promotion
 
 
 def _model_row(session: Session, digest: str, *, lock: bool = False) -> ModelRow:

@@ -98,7 +98,7 @@ class Folder:
             return
         bucket = self._base.partition("/")[0]
         try:
-            exists = self._fs.get_file_info(bucket).type != fs.FileType.NotFound
+            exists = self.repeat(lambda: self._fs.get_file_info(bucket)).type != fs.FileType.NotFound
         except OSError as error:
             raise StoreError(f"data s3://{bucket} does not answer: {first_line(error)}") from error
         if not exists:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlalchemy import select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
 from vestigo.store.crops.reader import rows_at
 from vestigo.store.faults import fault_point
@@ -97,7 +97,8 @@ class RankingRepository:
                 self.root.require_written(file)
             fault_point("ranking.before")
             now = datetime.now(UTC)
-            with self.database.write() as session:
+
+            def save(session: Session) -> None:
                 if session.get(ModelRow, model) is None:
                     raise StoreError(f"model {model} is not registered in the store: register it before the ranking")
                 file_ids = add_files(session, files)
@@ -110,6 +111,8 @@ class RankingRepository:
                     session.execute(update(DataFileRow).where(replaced).values(state="retired", retired=now))
                 row.created, row.model, row.queries, row.settings = now, model, files[1].rows, dict(settings)
                 row.data_file_id, row.queries_file_id = file_ids
+
+            self.database.change(save)
             return files[0].rows
 
     def list(self) -> Sequence[SavedRanking]:

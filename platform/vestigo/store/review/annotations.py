@@ -44,8 +44,7 @@ class AnnotationRepository:
             LabelAnswerRow, LabelAnswerRow.task_id == LabelTaskRow.id
         )
         if project is not None:
-            with self.database.read() as session:
-                project_row(session, project)
+            self.database.fetch(lambda session: project_row(session, project))
             statement = statement.where(LabelTaskRow.project == project)
         columns = ["project", "task", "annotator", "annotated", "attribute", "value"]
         rows = [
@@ -66,8 +65,7 @@ class AnnotationRepository:
 
     def replace(self, project: str, annotations: Mapping[str, Sequence[Annotation]]) -> int:
         """Replace the annotations of tasks, given by key; return how many are new, changed or deleted."""
-        with self.database.write() as session:
-            return _replace(session, project, annotations)
+        return self.database.change(lambda session: _replace(session, project, annotations))
 
     def import_tasks(
         self,
@@ -77,10 +75,13 @@ class AnnotationRepository:
         annotations: Mapping[str, Sequence[Annotation]],
     ) -> int:
         """Record tasks that were not sampled together with their annotations; return the sample's id."""
-        with self.database.write() as session:
+
+        def record(session: Session) -> int:
             sample = add_sample(session, project, design, tasks, None)
             _replace(session, project, annotations)
-        return sample
+            return sample
+
+        return self.database.change(record)
 
     def correct(
         self,
@@ -99,7 +100,8 @@ class AnnotationRepository:
         prediction of that model. An earlier annotation of the same user is replaced.
         """
         annotator = printable(user)
-        with self.database.write() as session:
+
+        def record(session: Session) -> LabelTask:
             saved = _put_task(session, project, design, task)
             present = _annotations(session, project, [task.key]).get(task.key, ())
             others = [annotation for annotation in present if annotation.annotator != annotator]
@@ -109,7 +111,9 @@ class AnnotationRepository:
             details = {"project": project, "task": task.key, "crops": len(task.crops), "crop": task.crops[0]}
             details |= {"model": design.model, "answers": dict(answers)}
             append_entry(session, user=user, action="correct", details=details, **context)
-        return saved
+            return saved
+
+        return self.database.change(record)
 
 
 def _annotations(session: Session, project: str, keys: Collection[str]) -> dict[str, tuple[Annotation, ...]]:

@@ -64,7 +64,8 @@ class ReviewRepository:
         Raises:
             StoreError: If the existing project has another schema; the message names the attributes.
         """
-        with self.database.write() as session:
+
+        def ensure(session: Session) -> LabelProject:
             row = session.get(LabelProjectRow, name, with_for_update=True)
             if row is None:
                 row = LabelProjectRow(name=name, created=datetime.now(UTC), schema=schema.to_dict())
@@ -78,11 +79,16 @@ class ReviewRepository:
                 )
             return project
 
+        return self.database.change(ensure)
+
     def link_project(self, name: str, server: str, remote_id: int) -> None:
         """Record the address (without credentials) and the id of a project in Label Studio."""
-        with self.database.write() as session:
+
+        def link(session: Session) -> None:
             row = project_row(session, name)
             row.server, row.remote_id = server, remote_id
+
+        self.database.change(link)
 
     def save_sample(
         self, project: str, design: SamplingDesign, tasks: Sequence[NewTask], probabilities: Iterable[pa.RecordBatch]
@@ -97,16 +103,18 @@ class ReviewRepository:
         with self.root.pending(FOLDER):
             file = self.root.write("draw", FOLDER, 0, probabilities, DRAW)
             fault_point("draw.before")
-            with self.database.write() as session:
-                return add_sample(session, project, design, tasks, file)
+            return self.database.change(lambda session: add_sample(session, project, design, tasks, file))
 
     def samples(self, project: str) -> list[LabelSample]:
         """Return the samples of a project, oldest first."""
         counts = select(LabelTaskRow.sample, func.count()).where(LabelTaskRow.project == project)
         rows = select(LabelBatchRow).where(LabelBatchRow.project == project).order_by(LabelBatchRow.id)
-        with self.database.read() as session:
+
+        def read(session: Session) -> list[LabelSample]:
             tasks = dict(session.execute(counts.group_by(LabelTaskRow.sample)).all())
             return [_to_sample(row, tasks.get(row.id, 0)) for row in session.scalars(rows)]
+
+        return self.database.fetch(read)
 
     def inclusion_probabilities(self, sample: int, keys: Collection[str]) -> dict[str, float]:
         """Return the inclusion probability of tasks in a sample by key, without tasks outside its population."""
@@ -153,26 +161,33 @@ class ReviewRepository:
             .join(LabelTaskRow, LabelTaskRow.id == LabelAnswerRow.task_id)
             .where(*chosen)
         )
-        with self.database.read() as session:
-            return {**dict(session.execute(states).all()), "answered": session.scalar(answered) or 0}
+        return self.database.fetch(
+            lambda session: {**dict(session.execute(states).all()), "answered": session.scalar(answered) or 0}
+        )
 
     def mark_pushed(self, project: str, remote_ids: Mapping[str, int]) -> None:
         """Record the server's ids of tasks, by key, and set the tasks to `pushed`, also deleted ones."""
-        with self.database.write() as session:
+
+        def mark(session: Session) -> None:
             for row in task_rows(session, project, remote_ids):
                 row.remote_id, row.state = remote_ids[row.key], "pushed"
             session.flush()
             fault_point("pushed.inside")
 
+        self.database.change(mark)
+
     def mark_deleted(self, project: str, keys: Collection[str]) -> int:
         """Record that the server no longer has tasks, and delete their annotations; return how many changed state."""
-        with self.database.write() as session:
+
+        def mark(session: Session) -> int:
             rows = [row for row in task_rows(session, project, keys) if row.state != "deleted"]
             for chunk in chunks([row.id for row in rows]):
                 session.execute(delete(LabelAnswerRow).where(LabelAnswerRow.task_id.in_(chunk)))
             for row in rows:
                 row.state, row.remote_id = "deleted", None
-        return len(rows)
+            return len(rows)
+
+        return self.database.change(mark)
 
 
 @dataclass(frozen=True)
@@ -187,13 +202,16 @@ class LabelSetRepository:
         with self.root.pending(FOLDER):
             file = self.root.write("labels", FOLDER, 0, rows, LABELS)
             fault_point("labels.before")
-            with self.database.write() as session:
+
+            def save(session: Session) -> LabelSet:
                 (file_id,) = add_files(session, [file])
                 facts = {"digest": digest, "labels": file.rows, "tasks": tasks, "projects": projects}
                 row = LabelSetRow(created=datetime.now(UTC), data_file_id=file_id, **facts)
                 session.add(row)
                 session.flush()
                 return to_record(LabelSet, row)
+
+            return self.database.change(save)
 
     def list(self) -> Sequence[LabelSet]:
         """Return the versions, oldest first."""
@@ -205,14 +223,17 @@ class LabelSetRepository:
         Raises:
             StoreError: If the store has no such version; the message lists those that it has.
         """
-        with self.database.read() as session:
+
+        def read(session: Session) -> tuple[LabelSet, str]:
             row = session.get(LabelSetRow, version)
             if row is None:
                 versions = session.scalars(select(LabelSetRow.version).order_by(LabelSetRow.version))
                 known = ", ".join(map(str, versions)) or "none yet"
                 raise StoreError(f"label set {version} is not in the store; its versions are: {known}")
-            path = session.get_one(DataFileRow, row.data_file_id).path
-            return to_record(LabelSet, row), self.root.read(path)
+            return to_record(LabelSet, row), session.get_one(DataFileRow, row.data_file_id).path
+
+        label_set, path = self.database.fetch(read)
+        return label_set, self.root.read(path)
 
 
 def project_row(session: Session, name: str, *, lock: bool = False) -> LabelProjectRow:

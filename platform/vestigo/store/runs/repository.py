@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Subquery, cast, exists, func, literal, null, select, union_all
@@ -53,26 +52,30 @@ class RunRepository:
             StoreError: If no model with the digest `model` is registered.
         """
         now = datetime.now(UTC)
-        row = RunRow(
-            id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
-            created=now,
-            status="running",
-            fingerprint=fingerprint,
-            config=config,
-            model=model,
-            command=command,
-            replaces=replaces,
-            planned=False,
-            planned_inputs=0,
-            cancel_requested=False,
-            seconds=0.0,
-        )
-        with self.database.write() as session:
+        run_id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+        def add(session: Session) -> Run:
             if session.get(ModelRow, model) is None:
                 raise StoreError(f"model {model} is not registered in the store: register it before the run")
+            row = RunRow(
+                id=run_id,
+                created=now,
+                status="running",
+                fingerprint=fingerprint,
+                config=config,
+                model=model,
+                command=command,
+                replaces=replaces,
+                planned=False,
+                planned_inputs=0,
+                cancel_requested=False,
+                seconds=0.0,
+            )
             session.add(row)
             session.flush()
             return to_record(Run, row)
+
+        return self.database.change(add)
 
     def get(self, run_id: str) -> Run:
         """Return a run."""
@@ -177,13 +180,17 @@ class RunRepository:
             StoreError: If a live driver holds the run, a name is not quarantined, or no input can be retried.
         """
         fault_point("retry.before")
-        with self.database.write() as session:
+
+        def reopen(session: Session) -> RetryResult:
             row = run_row(session, run_id, lock=True)
             leases.require_free(row, Owner.current())
             retried = retry_inputs(session, run_id, names, reason, select, has_video)
             leases.reopen(row)
             session.flush()
             fault_point("retry.inside")
+            return retried
+
+        retried = self.database.change(reopen)
         fault_point("retry.after")
         return retried
 
@@ -240,14 +247,11 @@ class RunRepository:
             StoreError: If `status` is `succeeded` while shards are pending, or another driver has taken over the run.
         """
         fault_point("finish.before")
-        attempts = count()
 
         def finish(session: Session) -> Run:
             row = run_row(session, run_id, lock=True)
-            # The answer to the first attempt may be lost, and not the commit.
-            if not next(attempts) or (row.host, row.status) != (None, status):
-                leases.require_owner(row, owner or Owner.current())
-                _finish(session, row, status, error)
+            leases.require_owner(row, owner or Owner.current())
+            _finish(session, row, status, error)
             return to_record(Run, row)
 
         run = self.database.change(finish)
@@ -256,7 +260,8 @@ class RunRepository:
 
     def request_cancel(self, run_id: str) -> Run:
         """Request that the driver of a run stops; an unfinished run without a live driver is cancelled at once."""
-        with self.database.write() as session:
+
+        def cancel(session: Session) -> Run:
             row = run_row(session, run_id, lock=True)
             if row.status == "running":
                 if leases.is_held(row):
@@ -264,6 +269,8 @@ class RunRepository:
                 else:
                     row.status, row.finished = "cancelled", datetime.now(UTC)
             return to_record(Run, row)
+
+        return self.database.change(cancel)
 
     def _latest(self, fingerprint: str, *conditions: ColumnElement[bool]) -> Run | None:
         query = select(RunRow).where(RunRow.fingerprint == fingerprint, *conditions)

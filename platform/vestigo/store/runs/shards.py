@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -65,10 +65,13 @@ class ShardRepository:
         position, count = (0 if last is None else last + 1), 0
         for group in _groups(shards):
             fault_point("plan.before-group")
+
+            def add(session: Session, group: Sequence[ShardPlan] = group, position: int = position) -> int:
+                run = run_row(session, run_id, lock=True)
+                return sum(_add_shard(session, run, shard, at) for at, shard in enumerate(group, position))
+
             try:
-                with self.database.write() as session:
-                    run = run_row(session, run_id, lock=True)
-                    count += sum(_add_shard(session, run, shard, at) for at, shard in enumerate(group, position))
+                count += self.database.change(add)
             except IntegrityError as error:
                 raise StoreError(
                     f"an input of {group[0].source} is planned already, twice by this command or by another one "
@@ -76,8 +79,11 @@ class ShardRepository:
                 ) from error
             position += len(group)
         fault_point("plan.before-planned")
-        with self.database.write() as session:
+
+        def end(session: Session) -> None:
             run_row(session, run_id, lock=True).planned = True
+
+        self.database.change(end)
         return count
 
     def pending(self, run_id: str, limit: int, busy: Collection[int] = ()) -> list[ShardTask]:
@@ -118,37 +124,36 @@ class ShardRepository:
         that it was made from. There is an outcome of every input; `failures` are those of single frames.
 
         Raises:
-            LeaseLost: If a process other than `owner`, by default this one, drives the run.
+            LeaseLost: If `owner` does not drive the run, or without one another process does.
             StoreError: If the shard is not pending, a file is missing, or outcomes, inputs and rows do not agree.
         """
         for file in files:
             self.root.require_written(file)
         fault_point("commit.before")
-        attempts = count()
 
         def commit(session: Session) -> None:
-            # The answer to the first attempt may be lost, and not the commit.
-            if not next(attempts) or not _is_committed(session, shard_id, files):
-                shard = _owned_shard(session, shard_id, owner)
-                _check_outcomes(session, shard, files, outcomes)
-                _record(session, shard, files, outcomes, failures)
+            shard = _owned_shard(session, shard_id, owner)
+            _check_outcomes(session, shard, files, outcomes)
+            _record(session, shard, files, outcomes, failures)
 
         self.database.change(commit)
         fault_point("commit.after")
 
-    def record_death(self, shard_id: int, reason: str, select_inputs: SelectInputs) -> FailureAction:
+    def record_death(
+        self, shard_id: int, reason: str, select_inputs: SelectInputs, owner: Owner | None = None
+    ) -> FailureAction:
         """Count the death of a worker against its shard and return what follows.
 
         After two deaths a shard of several inputs is replaced by its two halves, which start with no deaths, and a
         shard of one input is quarantined for `reason`. Quarantining an assembly also quarantines its slices.
 
         Raises:
-            LeaseLost: If another process drives the run.
+            LeaseLost: If `owner` does not drive the run, or without one another process does.
             StoreError: If the shard is not pending.
         """
 
         def record(session: Session) -> FailureAction:
-            shard = _owned_shard(session, shard_id, Owner.current())
+            shard = _owned_shard(session, shard_id, owner)
             shard.attempts += 1
             if shard.attempts < MAX_DEATHS:
                 return "retry"
@@ -175,9 +180,7 @@ class ShardRepository:
         return list(self.database.scalars(query))
 
     def _scalars_of_keys(self, query: Select[str], keys: Sequence[str]) -> Iterator[Sequence[str]]:
-        with self.database.read() as session:
-            for chunk in chunks(keys):
-                yield session.scalars(query.where(InputRow.key.in_(chunk))).all()
+        return (self.database.scalars(query.where(InputRow.key.in_(chunk))) for chunk in chunks(keys))
 
 
 def _groups(shards: Iterable[ShardPlan]) -> Iterator[list[ShardPlan]]:
@@ -205,17 +208,13 @@ def _add_shard(session: Session, run: RunRow, shard: ShardPlan, position: int) -
 
 
 def _owned_shard(session: Session, shard_id: int, owner: Owner | None) -> ShardRow:
-    """Return a pending shard, locked after its run, which must not be another driver's."""
+    """Return a pending shard, locked after its run, which `owner` must drive, or without one no other process."""
     run_id = session.scalar(select(ShardRow.run_id).where(ShardRow.id == shard_id))
-    if run_id is not None and (run := run_row(session, run_id, lock=True)).host is not None:
-        require_owner(run, owner or Owner.current())
+    if run_id is not None:
+        run = run_row(session, run_id, lock=True)
+        if owner is not None or run.host is not None:
+            require_owner(run, owner or Owner.current())
     return pending_shard(session, shard_id)
-
-
-def _is_committed(session: Session, shard_id: int, files: Sequence[WrittenFile]) -> bool:
-    state = session.scalar(select(ShardRow.state).where(ShardRow.id == shard_id))
-    paths = session.scalars(select(DataFileRow.path).where(DataFileRow.shard_id == shard_id))
-    return state == "done" and {file.path for file in files} <= set(paths)
 
 
 def _check_outcomes(

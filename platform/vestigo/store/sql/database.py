@@ -6,12 +6,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Row, Select, create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -27,6 +27,20 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 BUSY_SECONDS = 60
+FIRST_PATIENCE_S = 15.0
+"""Seconds for which a server that never answered is tried: it may restart, or the address may be wrong."""
+_SERVER_ARGUMENTS = {
+    # Poolers that give each transaction another connection keep no prepared statements. A database of encoding
+    # SQL_ASCII stores the bytes that it is sent.
+    "prepare_threshold": None,
+    "client_encoding": "utf8",
+    # A server that vanished without a word is noticed after half a minute.
+    "connect_timeout": 15,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 KEYS_PER_QUERY = 500
 """Below the limit of bound parameters of SQLite."""
 NETWORK_FILE_SYSTEMS = frozenset({"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "nfs", "nfs4", "smb3"})
@@ -36,8 +50,8 @@ NETWORK_FILE_SYSTEMS = frozenset({"9p", "afs", "ceph", "cifs", "fuse.sshfs", "gl
 class Database:
     """The catalogue's database, safe to use from several threads.
 
-    A server that answered before and does not any more, for example while it restarts, is tried again for `patience`
-    seconds, with one line in the log. Errors that only a person can end are raised as `StoreUnavailable`.
+    A server that does not answer any more, for example while it restarts, is tried again for `patience` seconds, with
+    one line in the log. Errors that only a person can end are raised as `StoreUnavailable`.
 
     Attributes:
         patience: Seconds.
@@ -54,10 +68,7 @@ class Database:
             self._reader = self._engine.execution_options(vestigo_write=False)
             self._writer = self._engine.execution_options(vestigo_write=True)
         else:
-            # Poolers that give each transaction another connection keep no prepared statements. A database of encoding
-            # SQL_ASCII stores the bytes that it is sent.
-            arguments = {"prepare_threshold": None, "client_encoding": "utf8"}
-            self._engine = create_engine(url, pool_pre_ping=True, connect_args=arguments)
+            self._engine = create_engine(url, pool_pre_ping=True, connect_args=_SERVER_ARGUMENTS)
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writer = self._engine.execution_options()
 
@@ -70,14 +81,30 @@ class Database:
 
     def fetch(self, read: Callable[[Session], R]) -> R:
         """Return what `read` returns in a transaction of its own, which is repeated during short outages."""
-        return self._repeat(self.read, read)
+
+        def read_once() -> R:
+            with self.read() as session:
+                return read(session)
+
+        return self.repeat(read_once)
 
     def change(self, change: Callable[[Session], R]) -> R:
         """Return what `change` returns in a transaction of its own, which is repeated during short outages.
 
-        It must bear being carried out twice: the answer to the first attempt may be lost, and not the commit.
+        It takes effect once: if the answer to a commit is lost, the server is asked for the state of the transaction.
         """
-        return self._repeat(self.write, change)
+        attempts: list[tuple[int | None, R]] = []
+
+        def change_once() -> R:
+            if attempts and self._is_committed(attempts[-1][0]):
+                return attempts[-1][1]
+            with self.write() as session:
+                result = change(session)
+                session.flush()
+                attempts.append((_transaction_id(session), result))
+            return result
+
+        return self.repeat(change_once)
 
     def scalars(self, query: Select[T]) -> Sequence[T]:
         """Return the values of a query of one column or table."""
@@ -107,19 +134,17 @@ class Database:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (key,))
             yield connection
 
-    def _repeat(self, begin: Callable[[], AbstractContextManager[Session]], work: Callable[[Session], R]) -> R:
-        def work_once() -> R:
-            with begin() as session:
-                return work(session)
-
-        return repeat(work_once, self._short_outage, self.patience)
+    def repeat(self, request: Callable[[], R]) -> R:
+        """Call `request`, and again during short outages; it must bear being carried out twice."""
+        patience = self.patience if self._answered else min(self.patience, FIRST_PATIENCE_S)
+        return repeat(request, self._short_outage, patience)
 
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
 
     def _short_outage(self, error: BaseException) -> str | None:
-        outage = find_outage(error) if self._answered else None
+        outage = find_outage(error)
         return f"{self._place} {outage.problem} ({outage.reason})" if outage and outage.is_short else None
 
     def _connect(self, session: Session) -> None:
@@ -132,8 +157,17 @@ class Database:
                 session.rollback()
                 raise
 
-        repeat(connect, self._short_outage, self.patience)
+        self.repeat(connect)
         self._answered = True
+
+    def _is_committed(self, transaction: int | None) -> bool:
+        """Return whether a transaction is committed whose commit got no answer."""
+        if transaction is None:
+            return False
+        with self.read() as session:
+            while (status := session.scalar(select(func.txid_status(transaction)))) == "in progress":
+                time.sleep(0.25)
+            return status == "committed"
 
     @contextmanager
     def _outages_named(self) -> Iterator[None]:
@@ -149,6 +183,13 @@ def to_record(record: type[R], row: DeclarativeBase, **values: Any) -> R:
     """Return a dataclass with the columns of `row` of the same names, and with `values` for its other fields."""
     names = {field.name for field in fields(record)} - values.keys()  # type: ignore[arg-type]
     return record(**{name: getattr(row, name) for name in names}, **values)
+
+
+def _transaction_id(session: Session) -> int | None:
+    """Return the id of a transaction that has changed something on a server; SQLite always answers."""
+    if session.get_bind().dialect.name == "sqlite":
+        return None
+    return session.scalar(select(func.txid_current_if_assigned()))
 
 
 def upsert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:

@@ -31,8 +31,7 @@ def current_revision(connection: Connection) -> str | None:
 
 def open_schema(database: Database, location: Location, check_new: Callable[[], None]) -> None:
     """Create the tables of a new catalogue, after `check_new`."""
-    with database.read() as session:
-        revision = current_revision(session.connection())
+    revision = database.fetch(lambda session: current_revision(session.connection()))
     if revision == SCHEMA_REVISION:
         return
     if revision is not None:
@@ -41,20 +40,28 @@ def open_schema(database: Database, location: Location, check_new: Callable[[], 
             f"store {location.ref} has schema {revision}, this Vestigo needs {SCHEMA_REVISION}: "
             "run `vestigo store migrate`"
         )
-    with database.exclusive(_LOCK) as connection:
-        if current_revision(connection) is None:
-            check_new()
-            _upgrade(connection)
+
+    def create() -> None:
+        with database.exclusive(_LOCK) as connection:
+            if current_revision(connection) is None:
+                check_new()
+                _upgrade(connection)
+
+    database.repeat(create)
 
 
 def migrate(database: Database, location: Location) -> tuple[str | None, str]:
     """Migrate a catalogue to the schema of this version; return the revisions before and after."""
-    with database.exclusive(_LOCK) as connection:
-        before = current_revision(connection)
-        if before is not None:
-            _refuse_unknown(location, before)
-        _upgrade(connection)
-    return before, SCHEMA_REVISION
+
+    def upgrade() -> str | None:
+        with database.exclusive(_LOCK) as connection:
+            before = current_revision(connection)
+            if before is not None:
+                _refuse_unknown(location, before)
+            _upgrade(connection)
+        return before
+
+    return database.repeat(upgrade), SCHEMA_REVISION
 
 
 def _refuse_unknown(location: Location, revision: str) -> None:

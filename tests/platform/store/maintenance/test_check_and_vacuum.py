@@ -10,6 +10,7 @@ import re
 import struct
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vestigo.store.parquet.schemas import DRAW, LABELS, QUERIES, RANKING, crop_s
 from vestigo.store.review.records import SamplingDesign
 from vestigo.store.runs.records import InputOutcome, Owner
 from vestigo.store.sql.tables import DataFileRow, InputRow, RunRow, ShardRow
-from vestigo_models.errors import StoreError
+from vestigo_models.errors import LeaseLost, StoreError
 from vestigo_models.schemas.builtin import MARKET_1501
 
 pytestmark = pytest.mark.slow
@@ -218,6 +219,34 @@ def test_vacuum_keeps_files_of_running_run(store: Store) -> None:
     assert file.path not in store.vacuum(now=True).paths
     store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)])
     store.runs.finish(run.id, "succeeded")
+    assert store.check().intact
+
+
+def test_driver_whose_files_vacuum_deletes_cannot_commit(store: Store) -> None:
+    # The process was suspended for longer than its lease lasts, and no other one has taken the run.
+    run = begin(store, fingerprint="e" * 64)
+    store.shards.plan(run.id, [images("new.jpg")])
+    owner = Owner("elsewhere.example.org", 1)
+    store.runs.take_lease(run.id, owner)
+    [task] = store.shards.pending(run.id, limit=1)
+    file = store.root.write("crops", run.id, task.id, crop_table([crop("new.jpg")]))
+    with store.database.write() as session:
+        session.execute(update(RunRow).values(heartbeat=datetime.now(UTC) - timedelta(seconds=90)))
+    assert file.path in store.vacuum(now=True, dry_run=True).paths
+    store.runs.heartbeat(run.id, owner)
+    with store.database.write() as session:
+        session.execute(update(RunRow).values(heartbeat=datetime.now(UTC) - timedelta(seconds=90)))
+
+    def commit_between_check_and_transaction(point: str) -> None:
+        if point == "commit.before":
+            assert file.path in store.vacuum(now=True).paths
+
+    faults.install(commit_between_check_and_transaction)
+    try:
+        with pytest.raises(LeaseLost, match=r"driven by no process, no longer by process 1 on elsewhere"):
+            store.shards.commit(task.id, files=[file], outcomes=[InputOutcome(0, "done", rows=1)], owner=owner)
+    finally:
+        faults.install(None)
     assert store.check().intact
 
 

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
 from sqlalchemy import update
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from tests.support.fake_pipeline import (
     FINGERPRINT,
@@ -235,31 +232,6 @@ def test_driver_without_lease_cannot_commit(store: Store) -> None:
     assert store.shards.pending(run.id, limit=1) == [task]
     store.shards.commit(task.id, files=[written], outcomes=outcomes, owner=other)
     assert store.runs.finish(run.id, "succeeded", other).status == "succeeded"
-
-
-def test_commit_whose_answer_was_lost_counts_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    run = begin(store)
-    store.shards.plan(run.id, [images("one.jpg"), images("empty.jpg")])
-    store.runs.take_lease(run.id)
-    commit = Session.commit
-    lost: list[bool] = []
-
-    def commit_and_lose_answer(self: Session) -> None:
-        commit(self)
-        if not lost:
-            lost.append(True)
-            raise OperationalError("COMMIT", {}, psycopg.OperationalError("server closed the connection unexpectedly"))
-
-    monkeypatch.setattr(Session, "commit", commit_and_lose_answer)
-    for task in store.shards.pending(run.id, limit=2):
-        lost.clear()
-        work_off(store, task)
-    lost.clear()
-    assert store.runs.finish(run.id, "succeeded").status == "succeeded"
-    assert store.check().intact
-    assert [record.getMessage().count("trying again for 60 s") for record in caplog.records] == [1, 1, 1]
 
 
 def test_inconsistent_commit_is_refused(store: Store) -> None:

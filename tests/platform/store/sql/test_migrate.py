@@ -13,18 +13,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
-from tests.support.fake_pipeline import index
-from tests.support.tcp_proxy import tcp_proxy
-from vestigo.store import faults
 from vestigo.store.location import CATALOGUE, locate
 from vestigo.store.open import Store
-from vestigo.store.sql import migrate
+from vestigo.store.sql import database, migrate
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import VERSION_TABLE, migrations_folder
 from vestigo.store.sql.tables import SCHEMA_REVISION, Base
-from vestigo_models.errors import StoreError, StoreUnavailable
+from vestigo_models.errors import StoreError
 
 pytestmark = pytest.mark.slow
 
@@ -180,7 +177,8 @@ def test_mistakes_in_a_toml_file(tmp_path: Path, content: str, complaint: str) -
         Store.open(tmp_path / "s.toml")
 
 
-def test_credentials_are_never_shown(tmp_path: Path) -> None:
+def test_credentials_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "FIRST_PATIENCE_S", 0)
     (tmp_path / "s.toml").write_text(
         'database = "postgresql://joe:hunter2@127.0.0.1:1/db"\ndata = "s3://key:hunter2@bucket/p?region=hunter2"\n'
     )
@@ -219,61 +217,3 @@ def test_pooler_may_change_the_connection_between_transactions(postgres_url: str
             assert session.execute(text(state)).one() == (0, "repeatable read")
             held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
             assert session.execute(text(held)).scalar() == 0
-
-
-@pytest.mark.postgres
-def test_short_outage_of_the_server_is_waited_for_and_reported_in_one_line(
-    postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    url = make_url(postgres_url)
-    with tcp_proxy(str(url.host), url.port or 0) as proxy:
-        ref = tmp_path / "store.toml"
-        address = url.set(port=proxy.port).render_as_string(hide_password=False)
-        ref.write_text(f'database = "{address}"\ndata = "data"\n')
-        timers = [threading.Timer(0.2, proxy.restore) for _ in range(2)]
-        waiting, cuts = iter(timers), {"commit.files", "finish.inside"}
-
-        def cut_inside_commits(point: str) -> None:
-            if point in cuts:
-                cuts.remove(point)
-                timer = next(waiting)
-                proxy.cut()
-                timer.start()
-
-        faults.install(cut_inside_commits)
-        try:
-            run = index(ref)
-        finally:
-            faults.install(None)
-        for timer in timers:
-            timer.join()
-        assert [record.name for record in caplog.records] == ["vestigo.store.patience"] * 2
-        caplog.clear()
-        with Store.open(ref) as store:
-            assert store.runs.get(run.id).status == "succeeded"
-            assert store.check().intact
-            proxy.cut()
-            back = threading.Timer(0.5, proxy.restore)
-            back.start()
-            assert store.runs.get(run.id).status == "succeeded"
-            back.join()
-            (line,) = (record.getMessage() for record in caplog.records)
-            assert re.fullmatch(r"catalogue postgresql.* does not answer \(.*\): trying again for 60 s", line)
-            proxy.cut()
-            store.database.patience = 0.5
-            with pytest.raises(StoreUnavailable, match=r"does not answer .*: check that the server runs"):
-                store.runs.get(run.id)
-        with pytest.raises(StoreError, match="does not answer"):
-            Store.open(ref)
-
-
-@pytest.mark.postgres
-def test_server_without_free_connections_is_named(postgres_server: str, postgres_url: str, tmp_path: Path) -> None:
-    ref = tmp_path / "store.toml"
-    role = f"limited_{secrets.token_hex(4)}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER CONNECTION LIMIT 0")
-        connection.execute(f"ALTER ROLE {role} NOSUPERUSER")
-    ref.write_text(f'database = "{postgres_url.replace("vestigo@", f"{role}@")}"\ndata = "data"\n')
-    with pytest.raises(StoreError, match=r"accepts no more connections \(.*\): .*max_connections"):
-        Store.open(ref)
