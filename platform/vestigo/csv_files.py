@@ -6,6 +6,7 @@ A text that a spreadsheet would run as a formula is written behind an apostrophe
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _GUARD = "'"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""First characters that make a spreadsheet read a cell as a formula."""
+_FORMULA = re.compile("[\t\r\n'=+@-]|[\\s\u200b-\u200f\ufeff]*[=+@\uff1d\uff0b\uff0d\uff20-]")
+"""Beginnings that make a spreadsheet read a cell as a formula; some pass over blanks and read wide characters."""
 
 
 def guard_cell(value: Any) -> Any:
     """Return a value as a CSV file holds it: text that would be a formula behind an apostrophe."""
-    return f"{_GUARD}{value}" if isinstance(value, str) and value.startswith((*_FORMULA, _GUARD)) else value
+    return f"{_GUARD}{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def read_cell(text: str) -> str:
     """Return the text of a cell, see `guard_cell`."""
-    return text[1:] if text.startswith(_GUARD) and text[1:].startswith((*_FORMULA, _GUARD)) else text
+    return text[1:] if text.startswith(_GUARD) and _FORMULA.match(text[1:]) else text
 
 
 @contextmanager
@@ -45,7 +46,8 @@ class CsvWriter:
 
     def __init__(self, stream: Any, columns: Sequence[str]) -> None:
         self._columns = columns
-        self._table = csv.writer(stream)
+        # A text in quotes is one cell also where a program separates cells by semicolons.
+        self._table = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC)
         self._table.writerow(map(guard_cell, columns))
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -89,6 +91,6 @@ def read_csv_rows(path: Path, columns: Collection[str]) -> Iterator[tuple[str, d
 
 def frame_to_csv(frame: pd.DataFrame) -> str:
     """Return a table as the text of a CSV file."""
-    texts = frame.select_dtypes(include=["object", "string"]).map(guard_cell)
-    text: str = frame.assign(**texts).rename(columns=guard_cell).to_csv(index=False)
+    texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz", "timedelta"]).map(guard_cell)
+    text: str = frame.assign(**texts).rename(columns=guard_cell).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
     return text

@@ -8,12 +8,30 @@ import pytest
 from vestigo.csv_files import csv_writer, frame_to_csv, guard_cell, read_cell, read_csv_rows
 from vestigo_models.errors import DatasetError
 
-HOSTILE = ["=1+1", "+1", "-2+3", "@SUM(A1)", "\tx", "\rx", "'=1", "''", "plain", "", "a,b", '"', "Gate, north"]
+HOSTILE = [
+    "=1+1",
+    "+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\tx",
+    "\rx",
+    "'=1",
+    "''",
+    "plain",
+    "",
+    "a,b",
+    '"',
+    "Gate, north",
+    " =1",
+    "\ufeff=1",
+    "\uff1d1",
+    "a;=1",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_guarded_text_is_no_formula_and_reads_back(text: str) -> None:
-    assert not str(guard_cell(text)).startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert not str(guard_cell(text)).strip(" \ufeff").startswith(("=", "+", "-", "@", "\t", "\r", "\uff1d"))
     assert read_cell(guard_cell(text)) == text
 
 
@@ -21,7 +39,7 @@ def test_file_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     with csv_writer(path, ("pid", "name")) as table:
         assert table.write_all({"pid": -1, "name": text, "other": 0} for text in HOSTILE) == len(HOSTILE)
-    assert path.read_text("utf-8").splitlines()[1] == "-1,'=1+1"
+    assert path.read_text("utf-8").splitlines()[1] == '-1,"\'=1+1"'
     assert [row for _, row in read_csv_rows(path, ("pid",))] == [{"pid": "-1", "name": text} for text in HOSTILE]
 
 
@@ -58,4 +76,6 @@ def test_missing_column_names_those_that_are_there(tmp_path: Path) -> None:
 
 def test_table_guards_texts_and_names_only() -> None:
     frame = pd.DataFrame({"=x": ["=1", None], "distance": [-0.5, 1.0], "frame": pd.array([-1, None], "Int64")})
-    assert frame_to_csv(frame) == "'=x,distance,frame\n'=1,-0.5,-1\n,1.0,\n"
+    frame["kind"] = pd.Categorical(["=2", "a;=3"])
+    lines = ['"\'=x","distance","frame","kind"', '"\'=1",-0.5,-1,"\'=2"', '"",1.0,"","a;=3"', ""]
+    assert frame_to_csv(frame) == "\n".join(lines)

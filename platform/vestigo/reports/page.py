@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vestigo.retrieval.search import Hit, SearchResult
 from vestigo_models.attribute_filter.rule import STRICT
 from vestigo_models.inference.images import encode_jpeg, read_image
+from vestigo_models.names import escape_controls
 
 THUMBNAIL_HEIGHT = 160
 """Pixels; pages show images at 128 pixels or less, and a page of 300 images stays near 2 MB."""
@@ -99,7 +100,11 @@ def describe_attributes(hit: Hit) -> str:
 
 
 _ENVIRONMENT = Environment(
-    loader=PackageLoader("vestigo.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    loader=PackageLoader("vestigo.reports"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    finalize=lambda value: escape_controls(value) if type(value) is str else value,
 )
 _ENVIRONMENT.filters["percent"] = lambda value: "–" if value is None else f"{value:.1f}"
 _ENVIRONMENT.filters["thousands"] = lambda value: f"{value:,}"

@@ -8,7 +8,7 @@ import pandas as pd
 from vestigo.reports.page import search_page, table_page
 from vestigo.retrieval.search import Hit, SearchResult
 
-HOSTILE = "<script>alert(1)</script>\"'&"
+HOSTILE = "<script>alert(1)</script>\"'&\x1b\u202e"
 
 
 def test_names_are_no_markup_in_pages() -> None:
@@ -21,3 +21,4 @@ def test_names_are_no_markup_in_pages() -> None:
     page += table_page(pd.DataFrame({HOSTILE: [HOSTILE]}), HOSTILE, {HOSTILE: HOSTILE})
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+    assert not {"\x1b", "\u202e"} & set(page)

@@ -90,5 +90,15 @@ def test_attributes_are_described_in_words() -> None:
 
 def test_names_are_no_markdown_and_commands_stay_code() -> None:
     assert page_text.escape_md("[a](b) :red[c] *d* `e`") == "\\[a\\](b) \\:red\\[c\\] \\*d\\* \\`e\\`"
+    lines = {
+        "1. gate": "1\\. gate",
+        "- gate": "\\- gate",
+        "a\n# b": "a\\\\n\\# b",
+        "&lt;b": "\\&lt;b",
+        "x\u202e": "x\\\\u202e",
+    }
+    assert {name: page_text.escape_md(name) for name in lines} == lines
+    addresses = [page_text.escape_md(address) for address in ("http://a.b", "HTTPS://a.b", "www.a.b", "me@a.b")]
+    assert addresses == ["http\u2060\\://a.b", "HTTPS\u2060\\://a.b", "www\u2060.a.b", "me@\u2060a.b"]
     message = 'Unknown camera "*a*". Run `vestigo cameras list --store S`.'
     assert page_text.escape_md(message, keep_code=True) == message.replace("*", "\\*")

@@ -4,19 +4,20 @@ import json
 
 import pytest
 
-from vestigo_ui.cli.output import Output, escape_controls, make_table, note, out
+from vestigo_models.names import escape_controls
+from vestigo_ui.cli.output import Output, make_table, note, out
 
-HOSTILE = "[red]x[/red] :cat: \x1b[31m \x9b31m \u202e \udcff é"
-SHOWN = "[red]x[/red] :cat: \\x1b[31m \\x9b31m \\u202e \\udcff é"
+HOSTILE = "[red]x[/red] :cat: \x1b[31m \x9b31m \u202e \u200f \u2028 \udcff é"
+SHOWN = "[red]x[/red] :cat: \\x1b[31m \\x9b31m \\u202e \\u200f \\u2028 \\udcff é"
 
 
 def test_names_are_data_in_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     out.print(f"camera {HOSTILE}", style="bold")
-    out.print(make_table(("camera",), [(HOSTILE,)]))
+    out.print(make_table(("camera",), [(f"{HOSTILE}\ngate",)]))
     note(HOSTILE)
     captured = capsys.readouterr()
     assert captured.out.splitlines()[0] == f"camera {SHOWN}"
-    assert captured.out.splitlines()[2].rstrip() == SHOWN
+    assert captured.out.splitlines()[2].rstrip() == f"{SHOWN}\\ngate"
     assert captured.err.strip() == SHOWN
 
 

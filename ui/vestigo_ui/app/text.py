@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo_models.names import escape_controls
 from vestigo_models.schemas.attributes import AttributeSchema
 
 BOX_COLOUR = (45, 212, 191)
@@ -16,7 +17,12 @@ TILE = (256, 128)
 """Height and width of a tile of a contact sheet in pixels."""
 GROUND = 96
 """Grey around a crop in its tile, visible on both themes."""
-_MARKDOWN = frozenset("\\`*_{}[]<>#|~$:")
+_MARKDOWN = frozenset("\\`*_{}[]<>#|~$:&")
+_BLOCK = re.compile(r"^(\s*(?=[-+=])|\s*\d+(?=[.)]))")
+"""What begins a list or underlines a heading."""
+_ADDRESS = re.compile(r"(\bhttps?(?=://)|\bwww(?=\.)|@(?=[\w-]+\.))", re.IGNORECASE)
+"""What Markdown makes a link of, whatever is escaped."""
+_JOINER = "\N{WORD JOINER}"
 
 
 def format_utc(time: datetime) -> str:
@@ -67,7 +73,9 @@ def escape_md(text: str, *, keep_code: bool = False) -> str:
     if keep_code:
         parts = re.split(r"(`[^`\n]+`)", text)
         return "".join(part if place % 2 else escape_md(part) for place, part in enumerate(parts))
-    return "".join(f"\\{sign}" if sign in _MARKDOWN else sign for sign in text)
+    text = _ADDRESS.sub(rf"\1{_JOINER}", escape_controls(text, one_line=True))
+    escaped = "".join(f"\\{sign}" if sign in _MARKDOWN else sign for sign in text)
+    return _BLOCK.sub(r"\1\\", escaped)
 
 
 def fit_tile(crop: NDArray[np.uint8], size: tuple[int, int] = TILE) -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableT
 from rich.table import Table
 from rich.text import Text
 
+from vestigo_models.names import JSON_CONTROLS, escape_controls
 from vestigo_models.private_files import create_private
 from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_ui.cli.options import OpenStore, open_store
@@ -35,16 +36,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
-
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-# Marks that change the direction of the text around them, and bytes of names that are not UTF-8.
-_OTHERS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))
-_CONTROLS |= {code: f"\\u{code:04x}" for code in _OTHERS}
-
-
-def escape_controls(text: str) -> str:
-    """Return text in which control characters, which a terminal would execute, are written as their codes."""
-    return text.translate(_CONTROLS)
 
 
 class _EscapedControls(RenderHook):
@@ -142,7 +133,7 @@ def note(message: str) -> None:
 def _json_text(result: Mapping[str, Any]) -> str:
     """Return a result as JSON without control characters, which are in strings only."""
     text = json.dumps(_to_json(result), ensure_ascii=False, allow_nan=False)
-    return text.translate({code: f"\\u{code:04x}" for code in _CONTROLS})
+    return text.translate(JSON_CONTROLS)
 
 
 def _to_json(value: Any) -> Any:
@@ -174,7 +165,8 @@ def make_table(columns: Iterable[str], rows: Iterable[Iterable[object]], **setti
         is_wrapped = name.startswith((">", "~"))
         table.add_column(name.lstrip(">~"), justify=justify, no_wrap=not is_wrapped, overflow="fold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        texts = (cell if isinstance(cell, Text) else escape_controls(str(cell), one_line=True) for cell in row)
+        table.add_row(*(Text(text) if isinstance(text, str) else text for text in texts))
     return table
 
 

@@ -72,6 +72,7 @@ def test_many_known_names_are_cut() -> None:
     assert unknown_name("camera", "x", [], "Cameras") == 'Unknown camera "x". Cameras: none yet.'
     assert unknown_name("camera", "C29", names, "Cameras").startswith('Unknown camera "C29". Cameras: c29, ')
     assert unknown_name("camera", "x", names, "Cameras").endswith(" and 10 more.")
+    assert unknown_name("camera", "x", ["hall, north"], "Cameras").endswith('Cameras: "hall, north".')
 
 
 def test_time_without_zone_is_refused(store: Store) -> None:

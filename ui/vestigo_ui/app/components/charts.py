@@ -15,6 +15,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
 SCALE = "Cividis"
 """Colour scale of matrices, with even steps of brightness."""
+_TEXTS = ("x", "y", "name", "text", "hovertext")
 MATRIX: dict[str, Any] = {"zmin": 0, "zmax": 100, "colorscale": SCALE, "xgap": 2, "ygap": 2}
 """Look of a matrix of values in percent."""
 
@@ -44,11 +45,12 @@ def error_bars(low: ArrayLike, value: ArrayLike, high: ArrayLike) -> dict[str, A
 def show_figure(figure: go.Figure, *, key: str, alt: str, modes: Sequence[str] = ()) -> Any:
     """Show a figure; with selection `modes` (points, box), return the selection and rerun when it changes.
 
-    Names on axes and in legends are shown as they are, though Plotly reads a part of HTML in them.
+    Names on axes, in legends and texts are shown as they are, though Plotly reads a part of HTML in them; `<br>` in a
+    text ends a line.
     """
     figure = go.Figure(figure)
     for trace in figure.data:
-        trace.update({field: _escape(trace[field]) for field in ("x", "y", "name") if field in trace})
+        trace.update({field: _escape(trace[field]) for field in _TEXTS if field in trace})
     for axis in (figure.layout.xaxis, figure.layout.yaxis):
         axis.categoryarray = _escape(axis.categoryarray)
     selection: dict[str, Any] = {"on_select": "rerun", "selection_mode": tuple(modes)} if modes else {}
@@ -59,8 +61,8 @@ def show_figure(figure: go.Figure, *, key: str, alt: str, modes: Sequence[str] =
 def _escape(value: Any) -> Any:
     """Return text, or an array of it, with Plotly's markup escaped; other values as they are."""
     if isinstance(value, str):
-        return escape(value, quote=False)
-    is_text = value is not None and any(isinstance(item, str) for item in value)
+        return escape(value, quote=False).replace("&lt;br&gt;", "<br>")
+    is_text = value is not None and any(isinstance(item, str) or np.ndim(item) for item in value)
     return [_escape(item) for item in value] if is_text else value
 
 

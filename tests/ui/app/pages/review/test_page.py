@@ -91,11 +91,12 @@ def test_progress_counts_annotations(monkeypatch: pytest.MonkeyPatch, store: Pat
 
 def test_command_is_shown_without_server(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     app = run_app(monkeypatch, store, page="review")
-    assert "`vestigo label pull --store STORE --project p`" in words(app)
+    assert app.code[0].value == "vestigo label pull --store STORE --project p"
     app = run_app(monkeypatch, store, page="review", pane="propose", budget="5")
     press(app, "Sample")
-    assert "`vestigo label push --store STORE --project p --strategy entropy --budget 5 --unit tracklet`" in words(app)
-    assert "[label_studio]" in app.code[0].value
+    command = "vestigo label push --store STORE --project p --strategy entropy --budget 5 --unit tracklet"
+    assert app.code[0].value == command
+    assert "[label_studio]" in app.code[1].value
 
 
 def test_unreachable_server_is_reported(monkeypatch: pytest.MonkeyPatch, store: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def _show_form(
             options = [*attribute.values, CANNOT_TELL]
             with columns[place % len(columns)]:
                 st.selectbox(
-                    f"{attribute.title.capitalize()}: {value}, {share:.1%}",
+                    f"{escape_md(attribute.title.capitalize())}: {escape_md(value)}, {share:.1%}",
                     options,
                     options.index(own.get(attribute.name, value)),
                     key=keys[attribute.name],

@@ -6,6 +6,7 @@ The address holds `project`, `pane`, `attribute` and `page`; `sighting`, a crop,
 from collections.abc import Mapping
 from datetime import date, timedelta
 from itertools import accumulate
+from shlex import quote
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -236,7 +237,7 @@ def _show_server(context: PageContext, project: LabelProject, waiting: int) -> N
         return
     if context.settings.label_studio is None:
         verb = "push" if url is None else "pull"
-        show_setup(f"vestigo label {verb} --store STORE --project {project.name}")
+        show_setup(f"vestigo label {verb} --store STORE --project {quote(project.name)}")
         return
     place = st.container(horizontal=True, gap="small")
     pulled = sent = None

@@ -1,6 +1,7 @@
 """Preview of a sample of tasks with the reason of each, before it is recorded or sent."""
 
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -151,8 +152,8 @@ def _show_push(context: PageContext, explained: ExplainedSample) -> None:
     name, request = explained.project, explained.request
     about = f" --about {','.join(request.about)}" if request.about else ""
     command = (
-        f"vestigo label push --store STORE --project {name} --strategy {request.strategy} --budget {request.budget} "
-        f"--unit {request.unit}{about}"
+        f"vestigo label push --store STORE --project {quote(name)} --strategy {request.strategy} "
+        f"--budget {request.budget} --unit {request.unit}{about}"
     )
     if not context.may(Role.REVIEWER):
         st.caption("A reviewer can send these tasks to Label Studio.")

@@ -91,5 +91,6 @@ def progress_bar(label: str) -> ProgressCallback:
 def show_setup(command: str) -> None:
     """Show the command to run, and how to configure a server."""
     with st.expander("No Label Studio server is configured", icon=":material/dns:"):
-        st.markdown(f"Run `{command}`. To do it here, name the server in the settings of `vestigo ui` (`--config`):")
+        st.code(command, language="bash")
+        st.markdown("To do it here, name the server in the settings of `vestigo ui` (`--config`):")
         st.code('[label_studio]\nurl = "http://127.0.0.1:8080"\ntoken_file = "label-studio.token"', language="toml")
