@@ -35,7 +35,7 @@ SECONDS = 60.0
 """Longest wait for one result. Children work ahead of their caller, so that most waits are shorter than the work."""
 SLOWEST_READING = 1_000_000  # bytes per second of the slowest medium on which a large file is read to its end
 MEMORY_BYTES = 4 * 2**30  # largest private memory of a child: decoding an image of the largest size takes half of it
-CRASHED = "decoder-crashed"
+CRASHED, TOO_SLOW, TOO_MUCH_MEMORY = "decoder-crashed", "too-slow", "too-much-memory"
 CALLS, IDLE_CHILDREN = 200, 2
 """Calls that one child serves, in case a library leaks, and children that are kept between calls."""
 _INTEGER = struct.Struct("<q")
@@ -127,7 +127,7 @@ def stream(
                 yield value
             child.is_idle = True
         except TimeoutError:
-            raise BadInput("too-slow", f"{name} gives no result within {seconds:g} s; convert it") from None
+            raise BadInput(TOO_SLOW, f"{name} gives no result within {seconds:g} s; convert it") from None
         except ConnectionError:
             raise BadInput(CRASHED, f"{name} crashed its decoder ({child.stop()}); convert it") from None
 
@@ -210,7 +210,7 @@ def _to_error(error: Exception, name: str) -> VestigoError:
     if isinstance(error, VestigoError):
         return error
     if isinstance(error, MemoryError) or "Insufficient memory" in str(error):
-        return BadInput("too-much-memory", f"{name} needs more memory than is allowed; convert it")
+        return BadInput(TOO_MUCH_MEMORY, f"{name} needs more memory than is allowed; convert it")
     return BadInput("unreadable", f"{name} cannot be read ({type(error).__name__}: {first_line(error)})")
 
 

@@ -6,14 +6,15 @@ import os
 import signal
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from vestigo.ingest.decoding import DecodedImage, _read_frames, read_image_input
 from vestigo.ingest.inputs import ImageInput, VideoInfo
-from vestigo.ingest.video.decode import FrameReader, SampledFrame
+from vestigo.ingest.video.decode import DecodeFailure, FrameReader, SampledFrame
 from vestigo.ingest.video.probe import probe_video
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput
+
+FramesItem = tuple[list[DecodeFailure], SampledFrame | None]
 
 
 def fail_by_name(name: str) -> None:
@@ -38,16 +39,23 @@ def crash(*_: object, **__: object) -> UInt8Array:
     raise AssertionError
 
 
+def fail(ending: str, *_: object) -> None:
+    """Read nothing and end as a file of such a name does."""
+    fail_by_name(ending)
+
+
 def probe_or_fail(path: Path) -> VideoInfo:
     """Probe a video as the product does."""
     fail_by_name(path.name)
     return probe_video(path)
 
 
-def read_frames_and_crash(reader: FrameReader) -> Iterator[SampledFrame | dict[str, Any]]:
-    """Yield one frame."""
-    yield next(iter(reader))
-    fail_by_name("crash")
+def read_frames_and_crash(frames: Collection[int], reader: FrameReader) -> Iterator[FramesItem]:
+    """Yield frames as the product does, up to one that crashes the decoder."""
+    for failures, frame in _read_frames(reader):
+        if frame is not None and frame.index in frames:
+            fail_by_name("crash")
+        yield failures, frame
 
 
 def read_unless(names: Collection[str], item: ImageInput) -> DecodedImage:
@@ -58,7 +66,7 @@ def read_unless(names: Collection[str], item: ImageInput) -> DecodedImage:
     return read_image_input(item)
 
 
-def read_frames_unless(slices: Collection[int], reader: FrameReader) -> Iterator[SampledFrame | dict[str, Any]]:
+def read_frames_unless(slices: Collection[int], reader: FrameReader) -> Iterator[FramesItem]:
     """Yield frames as the product does, from a disk that does not answer for slices that begin at some frames."""
     if reader.part.first in slices:
         raise BadInput("unreadable", f"{reader.path.name}: input/output error")

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from copy import copy
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +12,27 @@ from numpy.typing import NDArray
 from vestigo.ingest.crops import MAX_CROP_HEIGHT
 from vestigo.ingest.inputs import ImageInput, VideoInfo
 from vestigo.ingest.sources.containers import read_member
-from vestigo.ingest.video.decode import FrameReader, SampledFrame
+from vestigo.ingest.video.decode import DecodeFailure, FrameReader, SampledFrame
 from vestigo.ingest.video.probe import probe_video
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import decode_image
-from vestigo_models.isolation import SECONDS, SLOWEST_READING, call, map_each, stream
+from vestigo_models.isolation import (
+    CRASHED,
+    SECONDS,
+    SLOWEST_READING,
+    TOO_MUCH_MEMORY,
+    TOO_SLOW,
+    call,
+    map_each,
+    stream,
+)
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 FRAME_SECONDS = 300.0
 """Longest wait for a sampled frame: where seeking fails, decoding starts at the beginning of the file."""
+DECODER_ENDS = (CRASHED, TOO_SLOW, TOO_MUCH_MEMORY)
+MAX_RESTARTS = 4
+"""Keyframes of one slice at which decoding begins again after the decoder ended."""
 DecodedImage = tuple[NDArray[np.uint8], bytes | None]
 """RGB pixels (height, width, 3), and the file's bytes if they can be stored unchanged."""
 
@@ -46,17 +59,34 @@ def probe_in_child(path: Path, name: str) -> VideoInfo:
 
 
 def decode_frames(reader: FrameReader) -> Iterator[SampledFrame]:
-    """Yield the frames of a reader that runs in a child process; at the end `reader` has the counts and failures.
+    """Yield the frames of a reader that runs in a child process; at the end `reader` has the failures.
 
-    Exceptions are those of `FrameReader` and `vestigo_models.isolation.call`.
+    Where a frame crashes the decoder or exceeds a limit, decoding continues at the next keyframe; the frames between
+    are one failure. Exceptions are those of `FrameReader`, and of `isolation.call` if the slice has no readable frame.
     """
-    for item in stream(_read_frames, reader, name=reader.path.name, seconds=FRAME_SECONDS):
-        if isinstance(item, SampledFrame):
-            yield item
-        else:
-            vars(reader).update(item)
+    last: SampledFrame | None = None
+    for restarts in count():
+        try:
+            for failures, frame in stream(_read_frames, reader, name=reader.path.name, seconds=FRAME_SECONDS):
+                reader.failures += failures
+                if frame is not None:
+                    last = frame
+                    yield frame
+            return
+        except BadInput as error:
+            if error.reason not in DECODER_ENDS:
+                raise
+            if not reader.skip(last, error, to_end=restarts == MAX_RESTARTS):
+                if last is None or last.index < reader.part.first:
+                    raise
+                return
 
 
-def _read_frames(reader: FrameReader) -> Iterator[SampledFrame | dict[str, Any]]:
-    yield from reader
-    yield vars(reader)
+def _read_frames(reader: FrameReader) -> Iterator[tuple[list[DecodeFailure], SampledFrame | None]]:
+    """Yield frames with the failures before each; the last item has no frame."""
+    reader = copy(reader)
+    sent = 0
+    for frame in reader:
+        yield reader.failures[sent:], frame
+        sent = len(reader.failures)
+    yield reader.failures[sent:], None

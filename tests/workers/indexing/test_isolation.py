@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,27 @@ def test_folder_with_hostile_files_is_indexed_to_its_end(
     assert reasons["crash.mp4"] == "decoder-crashed"
 
 
-def test_video_that_crashes_decoder_is_quarantined(
+@pytest.mark.parametrize(
+    ("crashing", "lost"), [({16}, ["15 to 19"]), (set(range(12, 50)), ["11 to 19", "20 to 29", "30 to 39", "40 to 49"])]
+)
+def test_frame_that_crashes_decoder_loses_frames_up_to_next_keyframe(
+    store: Store, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crashing: set[int], lost: list[str]
+) -> None:
+    monkeypatch.setattr(decoding, "_read_frames", partial(hostile.read_frames_and_crash, crashing))
+    walkers_video(tmp_path / "gate.mp4", seconds=5)
+    result = index_source(store, tmp_path / "gate.mp4", model, detector="hog", slice_seconds=60)
+    failures = store.runs.failures(result.run.id)
+    assert [(failure.reason, failure.detail) for failure in failures] == [
+        ("decoder-crashed", f"frames {frames}: gate.mp4 crashed its decoder (SIGSEGV); convert it") for frames in lost
+    ]
+    totals = result.totals
+    assert (totals.quarantined, totals.done + totals.empty, totals.frame_failures) == (0, 1, len(lost))
+
+
+def test_video_without_readable_frame_is_quarantined(
     store: Store, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "_read_frames", hostile.read_frames_and_crash)
+    monkeypatch.setattr(decoding, "_read_frames", partial(hostile.read_frames_and_crash, set(range(20))))
     walkers_video(tmp_path / "gate.mp4", seconds=2)
     result = index_source(store, tmp_path / "gate.mp4", model, detector="hog", slice_seconds=60)
     assert list(quarantined(store, result.run.id).values()) == ["decoder-crashed"]

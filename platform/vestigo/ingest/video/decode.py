@@ -103,16 +103,18 @@ class FrameReader:
         self._fps = Fraction(fps).limit_denominator(1001) or Fraction(fps)
         self._from_s = part.start_s(info)
         self._entry = part.entry_keyframe(info, fps)
+        self._first = part.first  # frames before it are those of an earlier slice, or were read already
+        self._cell = -1  # the last cell that was read
 
     def __iter__(self) -> Iterator[SampledFrame]:
         self.decoded = 0
         self.failures = []
-        previous = -1
+        previous = self._cell
         for number, time_s in _timed_frames(self.path, self.info, self._entry):
             index, frame = number.index, number.frame
             if index >= self.part.last:
                 return
-            is_owned = index >= self.part.first
+            is_owned = index >= self._first
             if number.problem is not None and is_owned:
                 reason = "undecodable-frame" if frame is None else "damaged-frame"
                 self.failures.append(DecodeFailure(index, reason, f"frame {index}: {number.problem}"))
@@ -129,6 +131,27 @@ class FrameReader:
                     continue
                 yield SampledFrame(index, cell, float(time_s), image)
             previous = max(previous, cell)
+
+    def skip(self, last: SampledFrame | None, error: BadInput, *, to_end: bool) -> bool:
+        """Begin at the next keyframe, or leave out all frames `to_end`, after `error` ended the decoder behind `last`.
+
+        The owned frames between are added to `failures` as one.
+
+        Returns:
+            Whether there is anything left to read.
+        """
+        begin = self._entry.index if self._entry is not None else 0
+        lost = begin
+        if last is not None:
+            lost, self._cell = max(begin, last.index + 1), last.cell
+        later = (k for k in self.info.keyframes if k.index > begin and k.index >= lost)
+        keyframe = next((k for k in later if k.index < self.part.last and not to_end), None)
+        end = keyframe.index if keyframe is not None else self.part.last
+        if (lost := max(lost, self._first)) < end:
+            detail = f"frames {lost} to {end - 1}: {error.detail}"
+            self.failures.append(DecodeFailure(lost, error.reason, detail))
+        self._entry, self._first = keyframe or self._entry, max(self._first, end)
+        return keyframe is not None
 
 
 def read_frame(path: str | Path, info: VideoInfo, index: int) -> NDArray[np.uint8]:
