@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def read_yaml(path: Path, subject: str) -> Any:
 
 def parse_yaml(text: str, subject: str) -> Any:
     """Return the content of a YAML text; raise ConfigError, beginning with `subject`, if it is too large or invalid."""
-    return _parse(text, subject, "YAML", MAX_YAML_BYTES, partial(yaml.load, Loader=_PlainLoader))
+    return _parse(text, subject, "YAML", MAX_YAML_BYTES, _load_yaml)
 
 
 def read_json(path: Path, subject: str) -> Any:
@@ -71,6 +70,12 @@ def _parse(text: str, subject: str, kind: str, max_bytes: int, load: Callable[[s
     except Exception as error:  # noqa: BLE001  (PyYAML raises many types on dates and numbers that do not exist)
         problem = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{subject}: not {kind}: {problem[:200]}") from None
+
+
+def _load_yaml(text: str) -> Any:
+    content = yaml.load(text, Loader=_PlainLoader)
+    repr(content)  # raises ValueError for numbers of thousands of digits, which cannot be printed
+    return content
 
 
 def _load_json(text: str) -> Any:

@@ -58,6 +58,7 @@ def test_size_is_bounded(tmp_path: Path) -> None:
         ("start: 2026-13-45", "month must be in 1..12"),
         ("start: 2026-01-01t00:00:00-99:99", "offset"),
         ("fps: " + "1" * 5000, "4300 digits"),
+        ("fps: " + "59:" * 5000 + "59", "4300 digits"),
         ("fps: !!float ''", "not YAML"),
         ("fps: !!int five", "five"),
         ('camera: "\\ud800"', "surrogates not allowed"),

@@ -20,6 +20,8 @@ from vestigo_models.networks.pickled import read_pickled
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 """Files of a package of Vestigo."""
 WEIGHT_FILES = (WEIGHTS, "pytorch_model.bin")
+MAX_HEADER_BYTES = 2**23
+"""Largest header of a safetensors file, for 80,000 tensors. Read, a header takes 20 times its size."""
 COPIES = 4
 """Copies of its tensors for which reading a checkpoint has memory."""
 Config = TypeVar("Config", bound=BaseModel)
@@ -66,6 +68,7 @@ def read_weights(ref: str) -> dict[str, Tensor]:
     path = _locate(ref)
     try:
         if path.suffix == ".safetensors":
+            _check_header(path)
             return dict(load_file(path))
         memory_bytes = MEMORY_BYTES + COPIES * path.stat().st_size
         seconds = SECONDS + path.stat().st_size / SLOWEST_READING
@@ -75,6 +78,12 @@ def read_weights(ref: str) -> dict[str, Tensor]:
         raise ModelError(f"weights {ref!r}: {error.detail}") from None
     except (SafetensorError, RuntimeError, OSError, ValueError, LookupError) as error:
         raise ModelError(f"weights {ref!r}: {path.name} cannot be read ({first_line(error)})") from None
+
+
+def _check_header(path: Path) -> None:
+    with path.open("rb") as file:
+        if (size := int.from_bytes(file.read(8), "little")) > MAX_HEADER_BYTES:
+            raise BadInput("too-large", f"the header of {path.name} declares {size:,} bytes; export the weights again")
 
 
 def load_weights(

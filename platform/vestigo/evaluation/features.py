@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from vestigo.evaluation.metrics.ranking import ImageSet
 from vestigo_models.arrays import FloatArray, Int64Array
 from vestigo_models.devices import memory_bytes
-from vestigo_models.errors import DatasetError, first_line
+from vestigo_models.errors import BadInput, DatasetError, first_line
+from vestigo_models.isolation import MEMORY_BYTES, SECONDS, SLOWEST_READING, call
 
 _KINDS = {
     "pid": ("a whole number", pa.types.is_integer),
@@ -33,17 +34,27 @@ FeatureSet = tuple[FloatArray, ImageSet]
 
 
 def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
-    """Read the query and the gallery rows.
+    """Read the query and the gallery rows in a child process: Arrow aborts on some damaged files.
 
     Raises:
         DatasetError: If the file is wrong; one line names all mistakes.
     """
     try:
-        with pq.ParquetFile(path) as file:
-            _check_size(file.metadata, path)
-            table = file.read([name for name in (*_KINDS, "image") if name in file.schema_arrow.names])
+        seconds, memory = SECONDS + path.stat().st_size / SLOWEST_READING, memory_bytes()
+        return call(_read, path, memory, name=str(path), seconds=seconds, memory_bytes=MEMORY_BYTES + memory)
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror or error}") from None
+    except BadInput as error:
+        raise DatasetError(error.detail) from None
+
+
+def _read(path: Path, memory: int) -> tuple[FeatureSet, FeatureSet]:
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_size(file.metadata, path, memory)
+            table = file.read([name for name in (*_KINDS, "image") if name in file.schema_arrow.names])
     except (pa.ArrowInvalid, OSError) as error:
         raise DatasetError(f"{path}: not a Parquet file ({first_line(error)})") from None
     _check_columns(table, path)
@@ -61,14 +72,14 @@ def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
     return (embeddings[query], images[query]), (embeddings[gallery], images[gallery])
 
 
-def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
+def _check_size(metadata: pq.FileMetaData, path: Path, memory: int) -> None:
     """Raise DatasetError if the values do not fit into memory; few bytes of a file can stand for many of them."""
     groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
     values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
-    if (needed := BYTES_PER_VALUE * values) > memory_bytes():
+    if (needed := BYTES_PER_VALUE * values) > memory:
         raise DatasetError(
             f"{path}: {metadata.num_rows:,} rows with {values:,} values need {needed / 2**30:.1f} GiB, and this "
-            f"machine has {memory_bytes() / 2**30:.1f}; score fewer rows, or shorter embeddings"
+            f"machine has {memory / 2**30:.1f}; score fewer rows, or shorter embeddings"
         )
 
 

@@ -157,6 +157,8 @@ class TestWrongWeights:
     def test_files_without_weights(self, tmp_path: Path) -> None:
         (tmp_path / "a.safetensors").write_text("no")
         assert "cannot be read" in self.load(tmp_path / "a.safetensors")
+        (tmp_path / "b.safetensors").write_bytes((2**24).to_bytes(8, "little") + b"{" + b" " * 2**24)
+        assert "the header of b.safetensors declares 16,777,216 bytes" in self.load(tmp_path / "b.safetensors")
         (tmp_path / "a.pth").write_text("no")
         assert "a.pth" in self.load(tmp_path / "a.pth")
         torch.save({"conv1.weight": Path()}, tmp_path / "b.pth")

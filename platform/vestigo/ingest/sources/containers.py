@@ -78,9 +78,24 @@ def list_zip(path: Path, naming: NamingRules) -> Iterator[Input]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         yield InvalidInput(path.name, "unreadable", f"{path.name}: the zip cannot be read: {error}")
         return
+    shared = _overlapping(entries)
     for entry in entries:
-        if not entry.is_dir():
+        if entry in shared:
+            detail = f"{entry.filename} shares its bytes with another member, as in a decompression bomb; pack it again"
+            yield InvalidInput(printable(entry.filename), "overlapping-members", detail)
+        elif not entry.is_dir():
             yield _inspect_member(zip_locator(path, entry), path.stem, naming, names)
+
+
+def _overlapping(entries: list[zipfile.ZipInfo]) -> set[zipfile.ZipInfo]:
+    """Return the entries that begin inside another: few bytes could be decompressed without end."""
+    overlapping: set[zipfile.ZipInfo] = set()
+    end = 0
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        if entry.header_offset < end:
+            overlapping.add(entry)
+        end = max(end, entry.header_offset + LOCAL_HEADER.size + len(entry.orig_filename) + entry.compress_size)
+    return overlapping
 
 
 def zip_locator(path: Path, entry: zipfile.ZipInfo) -> Locator:

@@ -73,12 +73,14 @@ def probe_video(path: Path) -> VideoInfo:
 
 
 def open_video(path: Path) -> InputContainer:
-    """Open a container; raise BadInput `not-a-video` or `unreadable`."""
+    """Open a container; raise BadInput `not-a-video`, `truncated` or `unreadable`."""
     try:
         options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "correct_ts_overflow": "0"}
         return av.open(f"file:{path}", metadata_errors="replace", container_options=options)
     except (av.error.InvalidDataError, av.error.ArgumentError):
         raise BadInput("not-a-video", f"{path.name} is in no known video format") from None
+    except av.error.EOFError:
+        raise BadInput("truncated", f"{path.name} ends before its first frame") from None
     except (av.error.FFmpegError, OSError) as error:
         raise BadInput("unreadable", f"{path.name}: {error.strerror or error}") from None
 

@@ -314,6 +314,18 @@ def test_zip_bomb_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         read_member(lie)
 
 
+def test_zip_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    """A thousand names of one large member would be decompressed a thousand times."""
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": jpeg(1), "b.jpg": jpeg(2), "c.jpg": jpeg(3)})
+    data = bytearray(path.read_bytes())
+    last = data.rindex(b"PK\1\2")
+    data[last + 42 : last + 46] = bytes(4)
+    path.write_bytes(data)
+    items = list(discover(path))
+    assert problems(items) == {"c.jpg": "overlapping-members"}
+    assert set(images(items)) == {"a.jpg", "b.jpg"}
+
+
 def test_encrypted_or_unsupported_zip_members_are_reported(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", {"a.jpg": jpeg(1)})
     data = bytearray(path.read_bytes())

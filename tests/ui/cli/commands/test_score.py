@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support import hostile
+from vestigo.evaluation import features as feature_files
+from vestigo_models.errors import DatasetError
 from vestigo_ui.cli.main import run
 
 Score = Callable[..., dict[str, Any]]
@@ -202,11 +206,26 @@ def test_values_that_exceed_memory_are_refused_before_they_are_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "f.parquet", people())
-    monkeypatch.setattr("vestigo.evaluation.features.memory_bytes", lambda: 1000)
-    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("the values were read"))
+    monkeypatch.setattr(feature_files, "memory_bytes", lambda: 1000)
     assert run(["score", str(path)]) == 2
-    message = " ".join(capsys.readouterr().err.split())
-    assert "values need 0.0 GiB, and this machine has 0.0; score fewer rows" in message
+    message = "values need 0.0 GiB, and this machine has 0.0; score fewer rows"
+    assert message in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("the values were read"))
+    with pytest.raises(DatasetError, match=message):
+        feature_files._read(path, 1000)
+
+
+@pytest.mark.parametrize(
+    ("ending", "message"), [("crash", "crashed its decoder (SIGSEGV)"), ("raise", "cannot be read (RecursionError")]
+)
+def test_file_that_breaks_its_reader_is_one_line(
+    ending: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow aborts, and raises errors of its own, on some damaged files."""
+    path = write(tmp_path / "f.parquet", people())
+    monkeypatch.setattr(feature_files, "_read", partial(hostile.fail, ending))
+    assert run(["score", str(path)]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_rows_without_image_name_are_images_of_their_own(tmp_path: Path, score: Score) -> None:
