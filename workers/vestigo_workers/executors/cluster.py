@@ -10,7 +10,7 @@ import ray
 from ray._private.services import canonicalize_bootstrap_address
 from ray.exceptions import AuthenticationError
 
-from vestigo_models.errors import WorkError, first_line
+from vestigo_models.errors import WorkError
 
 ANSWER_S = 15.0
 """Seconds within which a cluster answers; Ray itself waits for ten minutes and longer."""
@@ -47,7 +47,7 @@ def connect() -> bool:
         raise WorkError(
             f"no Ray cluster answers at RAY_ADDRESS={address}: start one there (ray start --head), unset RAY_ADDRESS "
             "to run without it, or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN if it requires a token "
-            f"({first_line(error)})"
+            f"({_line(error)})"
         ) from None
     except (RuntimeError, ValueError) as error:
         raise WorkError(_problem(address, str(error))) from None
@@ -93,4 +93,8 @@ def _problem(address: str, message: str) -> str:
             f"RAY_ADDRESS={address} needs Ray's client: pip install 'ray[client]=={ray.__version__}', or run the "
             "command on a machine of the cluster with RAY_ADDRESS=auto"
         )
-    return f"the Ray cluster at RAY_ADDRESS={address} cannot be joined: {' '.join(message.split())[:300]}"
+    return f"the Ray cluster at RAY_ADDRESS={address} cannot be joined: {_line(message)}"
+
+
+def _line(message: object) -> str:
+    return " ".join(str(message).split())[:300]

@@ -27,7 +27,9 @@ _POSTGRESQL = {
 }
 """Problem and remedy by SQLSTATE."""
 _NO_CONNECTION = re.compile(r"too many (clients|connections)|connection slots|no more connections", re.IGNORECASE)
-_REFUSED = re.compile(r"FATAL:(?!.*(starting up|shutting down|recovery mode|terminating connection))", re.DOTALL)
+_REFUSED = re.compile(
+    r"FATAL:(?!.*(database system is|terminating connection|server login|connect to server))", re.DOTALL
+)
 """Messages without an SQLSTATE, which psycopg does not keep of a connection that failed."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
 from tests.support.fake_pipeline import MODEL, begin, images, index, work_off
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
@@ -21,6 +22,7 @@ from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import DRAW, LABELS, QUERIES, RANKING
 from vestigo.store.review.records import Annotation, NewTask, SamplingDesign
 from vestigo.store.sql import database
+from vestigo.store.sql.outages import find_outage
 from vestigo_models.errors import StoreError, StoreUnavailable
 from vestigo_models.schemas.builtin import MARKET_1501
 
@@ -157,6 +159,24 @@ def test_short_outage_of_the_server_is_waited_for_and_reported_in_one_line(
         monkeypatch.setattr(database, "FIRST_PATIENCE_S", 0)
         with pytest.raises(StoreError, match="does not answer"):
             Store.open(ref)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_short"),
+    [
+        ("connection to server at x failed: Connection refused", True),
+        ("connection to server at x failed: FATAL:  the database system is starting up", True),
+        ("connection to server at x failed: FATAL:  the database system is not yet accepting connections", True),
+        ("FATAL:  terminating connection due to administrator command", True),
+        ("connection to server at x failed: FATAL:  server login has been failing, try again later", True),
+        ('connection to server at x failed: FATAL:  password authentication failed for user "u"', False),
+        ('connection to server at x failed: FATAL:  database "x" does not exist', False),
+    ],
+)
+def test_only_outages_that_pass_are_waited_for(message: str, is_short: bool) -> None:
+    outage = find_outage(OperationalError("SELECT 1", {}, psycopg.OperationalError(message)))
+    assert outage is not None
+    assert outage.is_short == is_short
 
 
 def test_command_that_starts_during_a_restart_waits(ref: Path, proxy: TcpProxy) -> None:
