@@ -78,6 +78,17 @@ WebSocket.prototype.addEventListener = function (type, listener, ...rest) {
 """
 
 
+COUNT_DIALOGS = """
+() => {
+    window.closedDialogs = 0;
+    const isDialog = (node) => node.matches?.("[role=dialog]") || node.querySelector?.("[role=dialog]");
+    const count = (changes) => {
+        for (const change of changes) window.closedDialogs += [...change.removedNodes].filter(isDialog).length;
+    };
+    new MutationObserver(count).observe(document.body, {subtree: true, childList: true});
+}"""
+
+
 def open_first_result(page: Page) -> tuple[Locator, list[str]]:
     """Ask for the first result, without waiting for it; return the dialog and the crops of all results."""
     settled(page)
@@ -91,10 +102,13 @@ def test_keys_in_dialog_judge_one_result_each(visit: Visit, screen: Screen, pris
     query = pristine.crops[6]["crop_id"]
     page = visit(f"/find?crop={query}")
     dialog, order = open_first_result(page)
+    dialog.get_by_text("1 of").wait_for(timeout=PATIENCE_S * 1000)
+    page.evaluate(COUNT_DIALOGS)
     for _ in order[:4]:
         page.keyboard.press("y")
         page.keyboard.press("ArrowRight")
     dialog.get_by_text("5 of").wait_for(timeout=PATIENCE_S * 1000)
+    assert page.evaluate("window.closedDialogs") == 0
     with Store.open(screen.store) as store:
         rows = store.verdicts.history(query_key(crops=[query]))
         assert [(row.crop, row.verdict) for row in rows] == [(crop, "confirmed") for crop in order[:4]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.accessibility import find_violations
 from tests.support.archives import write_crops
 from tests.support.screenshots import keep, settled
 from tests.support.signed_in import Screen, serve_app
@@ -56,7 +57,9 @@ def test_camera_is_opened_and_closed(visit: Callable[..., Page]) -> None:
     assert "camera=hall" in page.url
     assert "frame=" in page.url
     keep(page, "archive-camera")
+    assert find_violations(page) == []
     keep(page, "archive-camera", scheme="dark")
+    assert find_violations(page) == []
     page.reload()
     expect(page.get_by_text("Where and when")).to_be_visible()
     address = page.get_by_role("link", name="Find people on this camera").get_attribute("href")
@@ -77,7 +80,9 @@ def test_quarantined_inputs_are_retried(gapped: tuple[Path, str], own: Screen, e
     button = page.get_by_role("button", name="Retry 2 inputs")
     expect(button).to_be_enabled()
     keep(page, "archive-run")
+    assert find_violations(page) == []
     keep(page, "archive-run", scheme="dark")
+    assert find_violations(page) == []
     button.click()
     expect(page.get_by_text("inputs are retried")).to_be_visible()
     keep(page, "archive-retrying")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
+from tests.support.accessibility import find_violations
 from tests.support.reviewed_store import SERVER, review_with_mistakes
 from tests.support.screenshots import keep, settled
 from tests.support.signed_in import Screen, serve_app
@@ -66,7 +67,9 @@ def test_cell_of_confusion_opens_its_crops(
     plots = page.locator(".js-plotly-plot")
     expect(plots).to_have_count(5)
     keep(page, "attributes")
+    assert find_violations(page) == []
     keep(page, "attributes", scheme="dark")
+    assert find_violations(page) == []
     # Tables are exported by audited downloads only.
     page.get_by_test_id("stDataFrame").first.hover()
     expect(page.get_by_role("button", name="Show/hide columns").first).to_be_attached()
@@ -93,6 +96,7 @@ def test_cell_of_confusion_opens_its_crops(
     assert address is not None
     assert address.startswith(f"{SERVER}/projects/7/data?task=")
     keep(page, "attributes-cell")
+    assert find_violations(page) == []
     page.reload()
     expect(page.get_by_role("link", name="Find this person")).to_be_visible()
     page.get_by_role("button", name="Show the archive instead").click()

@@ -51,11 +51,16 @@ def test_model_is_promoted_and_rolled_back(
     dialog.get_by_text("Then index the archive again").click()
     settled(page)
     assert find_violations(page) == []
+    # The click is answered in the dialog, and the page says that nothing was changed.
+    dialog.get_by_role("button", name="Promote better").click()
+    expect(dialog.get_by_text("Tick the box to confirm")).to_be_visible()
+    expect(page.get_by_role("status").get_by_text("Not saved: 1 action")).to_be_visible()
     dialog.get_by_label("Reason").fill("hats are seen at night")
     dialog.get_by_text("Let better serve").click()
     keep(page, "models-promote")
     keep(page, "models-promote", scheme="dark")
-    dialog.get_by_role("button", name="Promote better").click()
+    assert find_violations(page) == []
+    dialog.get_by_role("button", name="Promote better").dblclick()
     expect(page.get_by_text("serves now, in the place of")).to_be_visible()
     with Store.open(store) as opened:
         assert opened.models.serving() == digests["better"]
@@ -63,6 +68,11 @@ def test_model_is_promoted_and_rolled_back(
     page.get_by_role("button", name="Roll back").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("Take the promotion of").click()
+    settled(page)
+    assert find_violations(page) == []
+    page.emulate_media(color_scheme="light")
+    settled(page)
+    assert find_violations(page) == []
     dialog.get_by_role("button", name="Roll back").click()
     expect(page.get_by_text("serves again, in the place of")).to_be_visible()
     keep(page, "models-rolled-back")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.accessibility import find_violations
 from tests.support.ranked_store import ranked_store
 from tests.support.screenshots import keep, settled
 from tests.support.signed_in import serve_app
@@ -53,7 +54,9 @@ def test_rankings_are_compared_and_opened(visit: Callable[..., Page]) -> None:
     assert tiles.first.locator(".mark").inner_text() == "Query"
     assert {"True match", "False match"} & set(page.locator(".tile .mark").all_inner_texts())
     keep(page, "rankings-one")
+    assert find_violations(page) == []
     keep(page, "rankings-one", scheme="dark")
+    assert find_violations(page) == []
 
     choose(page, "Compare with", "only-hall")
     page.get_by_text("queries that both score").wait_for()
@@ -65,6 +68,7 @@ def test_rankings_are_compared_and_opened(visit: Callable[..., Page]) -> None:
     page.get_by_role("dialog").get_by_text("Find with this crop").wait_for()
     assert "look=" in page.url
     keep(page, "rankings-result")
+    assert find_violations(page) == []
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
     page.get_by_role("dialog").wait_for(state="detached")
     settled(page)
@@ -85,12 +89,14 @@ def test_panes_by_link_and_pages_by_key(visit: Callable[..., Page]) -> None:
     page.get_by_text("Each pair of cameras is ranked by itself").wait_for()
     page.locator(".js-plotly-plot").nth(1).wait_for()
     keep(page, "rankings-cameras")
+    assert find_violations(page) == []
     page.get_by_role("radio", name="CMC curve").click()
     page.locator(".js-plotly-plot .scatterlayer").first.wait_for()
     settled(page)
     assert "pane=curve" in page.url
     keep(page, "rankings-curve")
     keep(page, "rankings-curve", scheme="dark")
+    assert find_violations(page) == []
     page.get_by_role("radio", name="Queries").click()
     page.get_by_label("Queries with their nearest crops").wait_for()
     settled(page)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from vestigo_models.errors import StoreError
 from vestigo_ui.app.components import actions
@@ -84,6 +85,41 @@ def test_interrupted_action_is_applied_by_next_run(tab: Tab) -> None:
     actions.handle_actions("sheet", lambda action: applied.append(action.crop))
     tab.send(("1", "sheet", "a"))
     assert applied == ["a"]
+
+
+def interrupted_page() -> None:
+    import streamlit as st
+    from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
+
+    from vestigo_ui.app.components import actions
+
+    def work() -> dict[str, str]:
+        st.session_state["begun"] = st.session_state.get("begun", 0) + 1
+        st.session_state["ended"] = st.session_state.get("ended", 0) + 1
+        return {}
+
+    if "begun" not in st.session_state:
+        get_script_run_ctx().script_requests.request_rerun(RerunData())
+        actions._without_interruption(work)
+
+
+def test_handler_is_not_interrupted_where_it_uses_the_session() -> None:
+    app = AppTest.from_function(interrupted_page).run()
+    assert (app.session_state["begun"], app.session_state["ended"]) == (1, 1)
+
+
+def test_dialog_applies_its_actions_and_leaves_those_that_wait(tab: Tab) -> None:
+    applied: list[str] = []
+    tab.send(("1", "sheet", "a"))
+    actions.handle_actions("bar", lambda action: applied.append(action.crop))
+    sent = {"id": "2", "scope": "bar", "action": "next", "crop": "b"}
+    tab.session[actions.DIALOG_KEY] = {"actions": [sent, sent | {"id": "3", "scope": "other"}]}
+    assert actions.apply_dialog_actions(tab.context) == {"2": ""}
+    assert applied == ["b"]
+    assert tab.session[actions.WAITING] == {"1": "sheet"}
+    tab.send()
+    assert tab.outcomes["2"] == ""
+    assert applied == ["b"]
 
 
 def test_action_waits_for_its_page_after_reload(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def page() -> None:
 def test_work_is_done_by_the_run_after_one_that_is_stopped() -> None:
     app = AppTest.from_function(page).run()
     assert app.markdown[0].value == "None"
-    app.button("send").click().run()
+    app.button("queued-send").click().run()
     assert app.session_state["runs"] == [1, 1]
     assert app.markdown[0].value == "sent"
     assert app.run().markdown[0].value == "None"
@@ -32,6 +32,6 @@ def test_work_is_done_by_the_run_after_one_that_is_stopped() -> None:
 def test_error_ends_the_work() -> None:
     app = AppTest.from_function(page).run()
     app.session_state["runs"] = [1, 1]
-    assert app.button("send").click().run().exception[0].message == "no answer"
+    assert app.button("queued-send").click().run().exception[0].message == "no answer"
     assert app.run().markdown[0].value == "None"
     assert len(app.session_state["runs"]) == 3

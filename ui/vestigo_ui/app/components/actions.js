@@ -3,6 +3,7 @@
 // Keys that are pressed in a dialog, or before it is shown, wait in a queue of their own until its component takes them.
 const STORAGE = "vestigo-actions";
 const RESEND_MS = 4000;
+const BUTTON = "st-key-queued-";
 const MAX_SAVED = 500;
 // A result that has not come by then does not come: keys are dropped.
 const MAX_LOAD_MS = 150000;
@@ -18,6 +19,8 @@ export default function ({ data, parentElement, setStateValue }) {
 function openQueue(user) {
   let entries = stored().filter((entry) => entry.user === user);
   let send = () => {};
+  let dialog = null;
+  let isScheduled = false;
   let draw = () => {};
   let timer = 0;
   let keys = [];
@@ -25,9 +28,10 @@ function openQueue(user) {
   let shown = null;
   let left = null;
   let isDelivering = false;
-  const queue = { connect, push, settle, latest, retry, discard, press, leave, arrive, depart, entries: () => entries };
+  const queue = { connect, mount, push, settle, latest, retry, discard, press, leave, arrive, depart, entries: () => entries };
   document.addEventListener("keydown", keyPressed, true);
   document.addEventListener("pointerdown", pointerPressed, true);
+  document.addEventListener("click", clicked, true);
   window.addEventListener("beforeunload", (event) => {
     if (entries.some(isSaving)) event.preventDefault();
   });
@@ -38,21 +42,40 @@ function openQueue(user) {
     if (!timer) transmit();
   }
 
+  // The component of a dialog sends the actions of its scope: the server then runs the dialog without the page.
+  function mount(scope, sender) {
+    dialog = { scope, send: sender };
+  }
+
   // An action is {scope, action, crop, note}; one that changes the store also has the mark and tone of its result.
   // Returns its id.
   function push(action) {
     const id = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+    // It replaces one about the same item that failed.
+    entries = entries.filter((entry) => entry.state !== "failed" || entry.scope !== action.scope || entry.crop !== action.crop);
     entries.push({ note: "", ...action, id, user, state: "saving", sent: 0 });
-    transmit();
+    changed();
+    schedule();
     return id;
+  }
+
+  // Actions of the same moment are sent together.
+  function schedule() {
+    if (!isScheduled) queueMicrotask(transmit);
+    isScheduled = true;
   }
 
   function transmit() {
     stop();
+    isScheduled = false;
     const saving = entries.filter(isSaving);
     if (saving.length) {
+      // What the dialog has not answered goes to the page, as the dialog may have been closed.
+      const isOfDialog = (entry) => entry.scope === dialog?.scope && entry.sent < 2;
+      const [ofDialog, ofPage] = [saving.filter(isOfDialog), saving.filter((entry) => !isOfDialog(entry))];
       for (const entry of saving) entry.sent += 1;
-      send(saving.map(({ id, scope, action, crop, note }) => ({ id, scope, action, crop, note })));
+      if (ofDialog.length) dialog.send(ofDialog.map(message));
+      if (ofPage.length) send(ofPage.map(message));
       timer = setTimeout(transmit, RESEND_MS);
     }
     changed();
@@ -99,7 +122,7 @@ function openQueue(user) {
   }
 
   function depart() {
-    [shown, take] = [null, null];
+    [shown, take, dialog] = [null, null, null];
   }
 
   function stay() {
@@ -130,6 +153,18 @@ function openQueue(user) {
     if (!path.includes(openDialog()) || path.some((part) => part.matches?.("[aria-label=Close]"))) stay();
   }
 
+  // A click on a button whose key begins with "queued-", the scope of its action. It waits for its answer.
+  function clicked(event) {
+    const button = event.target.closest?.("[class*=st-key-queued-] button");
+    if (!button || button.disabled) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const names = [...button.closest("[class*=st-key-queued-]").classList];
+    const scope = names.find((name) => name.startsWith(BUTTON)).slice("st-key-".length);
+    const isWaiting = entries.some((entry) => isSaving(entry) && entry.scope === scope);
+    if (!isWaiting) push({ scope, crop: "", action: "click", mark: "", tone: "" });
+  }
+
   function retry() {
     const failed = entries.filter((entry) => entry.state === "failed");
     discard();
@@ -158,6 +193,10 @@ function stored() {
   } catch {
     return [];
   }
+}
+
+function message({ id, scope, action, crop, note }) {
+  return { id, scope, action, crop, note };
 }
 
 function isSaving(entry) {

@@ -212,7 +212,7 @@ def test_outdated_result_is_kept_until_searched_again(page: Open, archive: Archi
     try:
         app.run()
         assert "has changed since" in words(app)
-        app.button(key="find-again").click().run()
+        app.button(key="queued-search-again").click().run()
         assert "has changed since" not in words(app)
     finally:
         store.cameras.set_clock_offset("gate", 0.0)
@@ -248,8 +248,10 @@ def test_unknown_values_of_address_are_reported(page: Open, archive: Archive) ->
         since="yesterday",
         filter="everything",
         top="7",
+        rerank="maybe",
     )
     assert any("Unknown number of results" in warning.value for warning in app.warning)
+    assert any('Unknown value of rerank "maybe"' in warning.value for warning in app.warning)
     for _ in range(2):
         assert not app.error
         warnings = "\n".join(warning.value for warning in app.warning)

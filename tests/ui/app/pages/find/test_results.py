@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import streamlit as st
 
-from tests.support.app_pages import words
+from tests.support.app_pages import widget, words
 from tests.support.find_page import Open, crops_of, entries, param
 from tests.support.find_page import opened as opened
 from tests.support.find_page import page as page
@@ -49,7 +49,7 @@ def test_reviewer_records_and_withdraws_verdicts(page: Open, archive: Archive, s
     assert entries(store, "verdict")[0].user == "the-reviewer"
 
     # The confirmed crop is added to the query, and the verdicts remain.
-    app.button(key="find-join").click().run()
+    widget(app, "button", "Add 1 confirmed to the query").click().run()
     assert param(app, "crop") == [crop, first]
     assert param(app, "root") == [key]
     sheets["do"]["find-results"] = UserAction("not-sure", second)
@@ -88,7 +88,7 @@ def test_verdicts_of_another_case_are_not_shown(page: Open, archive: Archive, st
 
 def test_result_is_searched_or_added(page: Open, archive: Archive, sheets: Any) -> None:
     crop = archive.crops[3]["crop_id"]
-    app = page(crop=crop)
+    app = page(crop=crop, where="hat=no", within="hall", since="2026-05-01T08:00:00", filter="strict")
     first, second = crops_of(sheets["find-results"])[:2]
     sheets["do"]["find-results"] = UserAction("add", first)
     app.run()
@@ -96,8 +96,9 @@ def test_result_is_searched_or_added(page: Open, archive: Archive, sheets: Any) 
     sheets["do"]["find-results"] = UserAction("search", second)
     app.run()
     assert param(app, "crop") == [second]
-    assert "root" not in app.query_params
-    app.button(key="find-new").click().run()
+    assert param(app, "filter") == ["strict"]
+    assert not {"root", "where", "within", "since"} & set(app.query_params)
+    app.button(key="queued-new-search").click().run()
     assert "crop" not in app.query_params
 
 

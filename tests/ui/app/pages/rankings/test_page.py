@@ -136,7 +136,9 @@ def test_invalid_address_is_reported(page: Any) -> None:
 def test_store_without_rankings_names_command(page: Any, archive: Archive, tmp_path: Path) -> None:
     with Store.open(tmp_path / "new"):
         pass
-    assert "`vestigo rank QUERIES --store STORE --name NAME` makes one" in words(page(store=tmp_path / "new"))
+    text = words(page(store=tmp_path / "new", ranking="no-such"))
+    assert "`vestigo rank QUERIES --store STORE --name NAME` makes one" in text
+    assert 'Unknown ranking "no-such". Choose one of: none yet' in text
 
 
 def test_missing_crop_has_grey_tile(page: Any, tmp_path: Path) -> None:

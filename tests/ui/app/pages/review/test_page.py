@@ -184,13 +184,16 @@ def test_store_without_tasks_and_invalid_address(monkeypatch: pytest.MonkeyPatch
         pass
     assert "The store has no crops yet" in words(run_app(monkeypatch, tmp_path / "empty", page="review"))
     plain = reviewed_store(tmp_path / "plain", draw=False)
-    assert "There are no tasks yet" in words(run_app(monkeypatch, plain, page="review", project="x", pane="y"))
+    app = run_app(monkeypatch, plain, page="review", project="x", pane="y")
+    assert "There are no tasks yet" in words(app)
+    assert 'Unknown project "x". Choose one of: none yet' in words(app)
     app = run_app(monkeypatch, plain, page="review", sighting="none")
     assert "There is no such sighting" in words(app)
     app = run_app(monkeypatch, plain, page="review", pane="propose", strategy="x", budget="many", about="shoes")
     assert not app.exception
     assert 'Unknown strategy "x"' in words(app)
     assert 'Unknown attribute "shoes"' in words(app)
+    assert 'budget "many" is not a whole number' in words(app)
     press(app, "Sample")
     assert "are sampled" in words(app)
     app = run_app(monkeypatch, plain, page="review", pane="sets")

@@ -5,7 +5,7 @@ const NOTE_PAUSE_MS = 1200;
 const drafts = new Map();
 const timers = new Map();
 
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setStateValue }) {
   const bar = parentElement.querySelector(".bar");
   const draft = `${data.scope} ${data.crop}`;
   const note = makeNote();
@@ -21,11 +21,17 @@ export default function ({ data, parentElement }) {
     text,
   );
   if (isNoteFocused) note.focus();
-  update();
+  // The bar of the result before this one may be ended later, and must not take a key until then.
+  bar.end?.();
+  const end = () => window.removeEventListener("vestigo-actions", update);
+  bar.end = end;
   window.addEventListener("vestigo-actions", update);
+  window.vestigoActions?.mount(data.scope, (actions) => setStateValue("actions", actions));
+  window.vestigoActions?.settle(data.outcomes);
+  update();
   return () => {
-    window.removeEventListener("vestigo-actions", update);
-    window.vestigoActions?.depart();
+    end();
+    if (bar.end === end) window.vestigoActions?.depart();
   };
 
   function update() {

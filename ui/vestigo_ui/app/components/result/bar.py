@@ -1,6 +1,6 @@
 """Bar of an open result: to the previous and next one, and the verdict with its note."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import streamlit as st
 
 from vestigo.store.audit.verdicts import NOTE_LENGTH
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.actions import UserAction, handle_actions
+from vestigo_ui.app.components.actions import DIALOG_KEY, UserAction, apply_dialog_actions, handle_actions
 from vestigo_ui.app.components.result.verdict import MARKS, VERDICTS, format_verdict, record_verdict
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.web.auth.users import Role
@@ -29,13 +29,11 @@ _COMPONENT: dict[str, Any] = {
 }
 
 
-def show_bar(context: PageContext, order: Sequence[str], crop: str, key: str | None) -> None:
-    """Show buttons to the previous and next result of an `order` of crops, and the verdict about a crop.
+def apply_bar_actions(context: PageContext, order: Sequence[str], key: str | None) -> dict[str, str]:
+    """Apply the steps through an `order` of crops and the verdicts that the bar sent; return their outcomes by id.
 
-    Reviewers get buttons for verdicts; `key` is that of the query's verdicts, None where no verdict can be given.
+    `key` is that of the query's verdicts, None where no verdict can be given.
     """
-    scope = f"result {key} {context.case or ''}"
-    place = order.index(crop) if crop in order else None
 
     def handle(action: UserAction) -> None:
         if action.action in STEPS:
@@ -43,7 +41,18 @@ def show_bar(context: PageContext, order: Sequence[str], crop: str, key: str | N
         elif key is not None:
             record_verdict(context, key, action)
 
-    handle_actions(scope, handle)
+    handle_actions(_scope(context, key), handle)
+    return apply_dialog_actions(context)
+
+
+def show_bar(
+    context: PageContext, order: Sequence[str], crop: str, key: str | None, outcomes: Mapping[str, str]
+) -> None:
+    """Show buttons to the previous and next result of an `order` of crops, and the verdict about a crop.
+
+    Reviewers get buttons for verdicts. `key` and `outcomes` are those of `apply_bar_actions`.
+    """
+    place = order.index(crop) if crop in order else None
     verdict = None if key is None else context.store.verdicts.current(key, context.case).get(crop)
     may_judge = key is not None and context.may(Role.REVIEWER)
     buttons = [
@@ -52,7 +61,8 @@ def show_bar(context: PageContext, order: Sequence[str], crop: str, key: str | N
         for value in (VERDICTS[name],)
     ]
     data = {
-        "scope": scope,
+        "scope": _scope(context, key),
+        "outcomes": outcomes,
         "crop": crop,
         "place": "Not among the results" if place is None else f"{place + 1:,} of {len(order):,}",
         "previous": place is not None and place > 0,
@@ -63,7 +73,13 @@ def show_bar(context: PageContext, order: Sequence[str], crop: str, key: str | N
         "noteLength": NOTE_LENGTH,
         "text": "" if key is None else format_verdict(verdict),
     }
-    st.components.v2.component("vestigo.verdict", **_COMPONENT)(key="result-bar", data=data)
+    st.components.v2.component("vestigo.verdict", **_COMPONENT)(
+        key=DIALOG_KEY, data=data, on_actions_change=lambda: None
+    )
+
+
+def _scope(context: PageContext, key: str | None) -> str:
+    return f"result {key} {context.case or ''}"
 
 
 def _step(order: Sequence[str], crop: str, step: int) -> None:

@@ -11,7 +11,7 @@ from vestigo.reports.panels import region_overlay
 from vestigo.retrieval.query import Query
 from vestigo_ui.app import url_state
 from vestigo_ui.app.components.contact_sheet import montage
-from vestigo_ui.app.components.result.bar import LOOK, show_bar
+from vestigo_ui.app.components.result.bar import LOOK, apply_bar_actions, show_bar
 from vestigo_ui.app.components.result.explanation import show_explanation
 from vestigo_ui.app.components.result.place import show_place, show_related
 from vestigo_ui.app.components.result.regions import CropRegions, region_sources, regions_of_crop, regions_of_image
@@ -58,10 +58,12 @@ def open_dialog(context: PageContext, answered: AnsweredQuery, crop: str, *, on_
 
 @report_errors()
 def _show(context: PageContext, answered: AnsweredQuery, first: str) -> None:
-    crop, model = url_state.text(LOOK) or first, answered.model
+    order, model = list(answered.distances), answered.model
+    outcomes = apply_bar_actions(context, order, answered.key)
+    crop = url_state.text(LOOK) or first
     (row,) = load_facts(context, [crop], model=model)
     context.audit_once("view", crop=crop)
-    show_bar(context, list(answered.distances), crop, answered.key)
+    show_bar(context, order, crop, answered.key, outcomes)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         address = url_state.link("/find", CONDITIONS, crop=crop)
         st.link_button("Find with this crop", address, icon=":material/person_search:", type="tertiary")

@@ -2,7 +2,9 @@
 
 import math
 import time
+import zlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,6 +12,7 @@ import streamlit as st
 
 from vestigo.store.runs.records import FailureCount, InputFailure, Run, RunTotals, status_text
 from vestigo_models.errors import UsageError
+from vestigo_ui.app.components.actions import action_button
 from vestigo_ui.app.components.choice import back_button, choose_one, choose_page
 from vestigo_ui.app.components.processes import RUNNING, shared_processes, show_process, start_process
 from vestigo_ui.app.components.tables import open_row, show_table
@@ -222,14 +225,14 @@ def _offer_retry(
     is_busy = context.store.runs.is_driven(run.id) or shared_processes().is_running(run.id)
     count = len(names) or inputs
     with st.container(horizontal=True, vertical_alignment="center"):
-        # A callback runs before the page, so that no other input can interrupt it.
-        st.button(
+        reason = None if names else reason
+        choice = zlib.crc32(repr((names, reason)).encode())
+        action_button(
             f"Retry {count_text(count, 'selected input' if names else 'input')}",
+            partial(_retry, context, run.id, names, reason),
+            key=f"retry-{run.id}-{choice}",
             icon=":material/replay:",
             disabled=is_busy or not count,
-            key="archive-retry",
-            on_click=_retry,
-            args=(context, run.id, names, None if names else reason),
         )
         if not count:
             st.caption("Single frames are retried with their video.")
@@ -240,9 +243,8 @@ def _offer_retry(
 
 
 def _retry(context: PageContext, run: str, inputs: Sequence[str], reason: str | None) -> None:
-    with report_errors():
-        start_retry(context, run, inputs, reason)
-        st.session_state[f"{RUNNING}{run}"] = True
+    start_retry(context, run, inputs, reason)
+    st.session_state[f"{RUNNING}{run}"] = True
 
 
 def start_retry(context: PageContext, run: str, inputs: Sequence[str] = (), reason: str | None = None) -> None:

@@ -24,6 +24,8 @@ CROP = re.compile(r"[0-9a-f]{20}")
 KEY = re.compile(r"[0-9a-f]{64}")
 MAX_VIEWS = 32
 UPLOADS = "find-uploads"
+CONDITIONS = ("where", "within", "since", "until")
+"""Parameters of the address that limit what is searched."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,9 +150,9 @@ def add_upload(upload: Upload) -> None:
 
 
 def search_with(crop: str) -> None:
-    """Start another search, with one crop of the store."""
+    """Start another search, with one crop of the store alone: without other views, attributes, cameras and times."""
     session_uploads().clear()
-    url_state.put(crop=crop, root=None, page=None, pane=None, look=None, show=None)
+    url_state.put(crop=crop, **dict.fromkeys(("root", "page", "pane", "look", "show", *CONDITIONS)))
 
 
 def add_crops(crops: Iterable[str], *, key: str | None = None) -> None:

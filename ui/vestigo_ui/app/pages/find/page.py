@@ -7,6 +7,7 @@ with `lost` or `sure`, `rerank`, `top`; of the results `group`, `show`, `page` a
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -15,9 +16,10 @@ from streamlit.delta_generator import DeltaGenerator
 from vestigo.retrieval.gallery import without_time_note
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import Hit, SearchResult
-from vestigo.store.audit.records import shown_crops
+from vestigo.store.audit.records import query_key, shown_crops
 from vestigo_models.errors import StoreError
 from vestigo_ui.app import url_state
+from vestigo_ui.app.components.actions import action_button
 from vestigo_ui.app.components.choice import choose_segment
 from vestigo_ui.app.components.result.bar import LOOK
 from vestigo_ui.app.components.result.dialog import AnsweredQuery, open_dialog
@@ -122,19 +124,17 @@ def _show_summary(result: SearchResult, is_outdated: bool) -> None:
     if is_outdated:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption("The store has changed since this search.")
-            st.button("Search again", key="find-again", on_click=forget_result, icon=":material/refresh:")
+            action_button("Search again", forget_result, key="search-again", icon=":material/refresh:")
 
 
 def _offer_confirmed(context: PageContext, confirmed: Sequence[str], key: str) -> None:
     """Offer reviewers to add confirmed results to the query."""
     if confirmed and context.may(Role.REVIEWER):
-        st.button(
+        action_button(
             f"Add {len(confirmed):,} confirmed to the query",
-            key="find-join",
+            partial(add_crops, confirmed, key=key),
+            key=f"join-{query_key(crops=confirmed)[:16]}",
             icon=":material/group_add:",
-            on_click=add_crops,
-            args=(confirmed,),
-            kwargs={"key": key},
         )
 
 

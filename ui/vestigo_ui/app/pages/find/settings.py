@@ -46,6 +46,7 @@ def show_settings(context: PageContext, model: Model, form: SearchForm) -> tuple
         where = choose_attributes(schema, "where", "Attributes") if schema is not None else ""
         config = _choose_filter() if schema is not None else FilterConfig()
         help_text = "Re-ranks the nearest 200 crops by the neighbours that they share."
+        url_state.check_bound("rerank", ("true", "false"), "value of rerank")
         rerank = st.toggle("Re-rank", key="rerank", disabled=config.filter == "soft", help=help_text, **_BOUND)
         url_state.one_of("top", map(str, TOPS), str(TOPS[2]), kind="number of results")
         top = st.selectbox("Results", TOPS, index=2, key="top", width=96, **_BOUND)

@@ -18,7 +18,7 @@ from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import IMAGE_SUFFIXES, decode_image, encode_jpeg
 from vestigo_models.isolation import call
 from vestigo_ui.app.components import charts
-from vestigo_ui.app.components.actions import UserAction
+from vestigo_ui.app.components.actions import UserAction, action_button
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import Image, hide_upload, hide_upload_frame
@@ -119,7 +119,7 @@ def _show_drawn(context: PageContext, image: Image, box: Box) -> None:
     st.caption(f"Your box: {box.w}x{box.h} pixels")
     st.image(hide_upload(context, view.image), width=110, alt="The part inside the box")
     options: dict[str, Any] = {"type": "primary", "icon": ":material/person_add:", "shortcut": "Alt+Enter"}
-    st.button("Add to the query", key="find-add-box", on_click=add_upload, args=(view,), **options)
+    action_button("Add to the query", partial(add_upload, view), key=f"add-box-{view.digest[:16]}", **options)
 
 
 def drawing_canvas(image: Image, people: Sequence[Box]) -> go.Figure:

@@ -9,7 +9,7 @@ from vestigo.retrieval.gallery import without_time_note
 from vestigo.sightings.records import SightingFilter
 from vestigo.store.models.records import Model
 from vestigo_ui.app import url_state
-from vestigo_ui.app.components.actions import UserAction
+from vestigo_ui.app.components.actions import UserAction, action_button
 from vestigo_ui.app.components.choice import choose_page
 from vestigo_ui.app.components.contact_sheet import Action, Tile, contact_sheet
 from vestigo_ui.app.context import PageContext
@@ -60,7 +60,7 @@ def show_query(context: PageContext, model: Model, views: Views) -> None:
     contact_sheet(
         tiles, key="find-query", label="The query", actions=[REMOVE], width=QUERY_WIDTH, on_action=_remove_view
     )
-    st.button("New search", icon=":material/restart_alt:", key="find-new", on_click=reset_query, type="tertiary")
+    action_button("New search", reset_query, key="new-search", icon=":material/restart_alt:", type="tertiary")
 
 
 def _remove_view(action: UserAction) -> None:

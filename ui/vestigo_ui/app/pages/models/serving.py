@@ -1,6 +1,7 @@
 """Promotion and rollback by admins, confirmed in a dialog that names both models, and indexing with the new model."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -9,6 +10,7 @@ from vestigo.promotion.promote import count_stale_crops, find_objection, promote
 from vestigo.resolve import is_package, open_registered
 from vestigo.store.models.records import Model, Promotion, promotions_in_force
 from vestigo_models.errors import ModelError, UsageError
+from vestigo_ui.app.components.actions import action_button
 from vestigo_ui.app.components.processes import shared_processes, show_process, start_process
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.errors import STORE_ERRORS, report_errors, show_error
@@ -25,8 +27,8 @@ OPEN_DIALOG, DIALOGS_OPENED = "models-dialog", "models-times"
 The number makes each dialog start with an empty form: the confirmation of one change must not confirm the next.
 """
 REASON_LENGTH = 2000
-REINDEX = "reindex"
-"""Name of the process that indexes the archive again, and of its log."""
+REINDEX, REINDEX_TOO = "reindex", "models-reindex-too"
+"""Name of the process that indexes the archive again, and of its log; session key of whether a promotion starts it."""
 
 
 def promote(context: PageContext, model: Model, *, serving: str | None, sure: bool, reason: str) -> Promotion:
@@ -105,8 +107,7 @@ def show_serving(context: PageContext, registry: RegistryView) -> None:
                 f"{stale:,} crops are of other models: `vestigo index --reindex-stale --store STORE` replaces them."
             )
             if context.may(Role.ADMIN) and not shared_processes().is_running(REINDEX):
-                start = report_errors()(_start_reindex)
-                st.button("Index again", icon=":material/replay:", on_click=start, args=(context,))
+                action_button("Index again", partial(_start_reindex, context), key=REINDEX, icon=":material/replay:")
     show_active_runs(context)
     running = "The archive is indexed again with the serving model."
     show_process(context, REINDEX, running=running, failed="Indexing again")
@@ -154,11 +155,12 @@ def _promote_dialog(context: PageContext, registry: RegistryView, model: Model) 
         st.warning(f"It {escape_md(objection)}.", icon=":material/gavel:")
     confirmation = f"Let {escape_md(model.name)} serve" + ("" if objection is None else " all the same")
     label = "Reason" if objection is None else "Reason (required)"
-    again = bool(stale) and st.checkbox("Then index the archive again with it", True, key="models-reindex-too")
+    if stale:
+        st.checkbox("Then index the archive again with it", True, key=REINDEX_TOO)
 
     def change(sure: bool, reason: str) -> str:
         promotion = promote(context, model, serving=registry.serving, sure=sure, reason=reason)
-        if again:
+        if stale and st.session_state.get(REINDEX_TOO):
             _start_reindex(context)
         return _describe_change(context, registry, promotion, "serves now, in the place of")
 
@@ -204,18 +206,16 @@ def _show_form(button: str, label: str, confirmation: str, change: Callable[[boo
 
     def make_change() -> None:
         try:
-            message = change(bool(st.session_state[sure_key]), st.session_state[reason_key] or "")
+            message = change(bool(st.session_state.get(sure_key)), st.session_state.get(reason_key) or "")
         except STORE_ERRORS as error:
             st.session_state[REFUSAL] = error
-        else:
-            st.session_state[LAST_CHANGE] = message
-            _close_dialog()
+            raise
+        st.session_state[LAST_CHANGE] = message
+        _close_dialog()
 
-    with st.form("models-form", border=False):
-        st.text_area(label, max_chars=REASON_LENGTH, key=reason_key)
-        st.checkbox(confirmation, key=sure_key)
-        # A callback runs before the page, so that no other input can interrupt it.
-        st.form_submit_button(button, type="primary", on_click=make_change)
+    st.text_area(label, max_chars=REASON_LENGTH, key=reason_key)
+    st.checkbox(confirmation, key=sure_key)
+    action_button(button, make_change, key=f"models-change-{number}", type="primary")
     if error := st.session_state.pop(REFUSAL, None):
         show_error(error)
     if OPEN_DIALOG not in st.session_state:

@@ -33,6 +33,7 @@ def show(context: PageContext) -> None:
     st.title("Rankings", anchor=False)
     rankings = context.store.rankings.list()
     if not rankings:
+        url_state.one_of("ranking", (), "")
         st.info(
             "The store has no rankings yet. `vestigo rank QUERIES --store STORE --name NAME` makes one from a dataset, "
             "a folder of images or a list of crops; `--each-tracklet` uses every tracklet of the archive.",

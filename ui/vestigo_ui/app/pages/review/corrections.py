@@ -11,12 +11,13 @@ from vestigo.review.labels.corrections import CORRECTION_COLUMNS, correct_sighti
 from vestigo.sightings.records import ALL_SIGHTINGS
 from vestigo.store.models.records import Model
 from vestigo.store.review.records import Annotation, LabelTask
+from vestigo_models.errors import UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_ui.app.components.actions import action_button
 from vestigo_ui.app.components.choice import back_button, choose_one, choose_page
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet, show_crops
 from vestigo_ui.app.components.tables import show_table
 from vestigo_ui.app.context import PageContext
-from vestigo_ui.app.errors import report_errors
 from vestigo_ui.app.images import load_crops, spread
 from vestigo_ui.app.text import attribute_titles, count_text, escape_md, format_moment, format_utc
 from vestigo_ui.web.auth.users import Role
@@ -90,27 +91,28 @@ def _show_form(
     keys = {attribute.name: f"review-answer-{crop}-{attribute.name}" for attribute in schema.attributes}
 
     def saved() -> None:
-        values = {name: str(st.session_state[key]) for name, key in keys.items()}
-        with report_errors():
-            save(context, model, rows, values)
-            changed = sum(value != predicted_value(schema, name, prediction)[0] for name, value in values.items())
-            st.session_state[SAVED] = f"Saved: {changed:,} of {len(values):,} attributes differ from the predictions."
+        values = {name: str(st.session_state[key]) for name, key in keys.items() if key in st.session_state}
+        if len(values) < len(keys):
+            raise UsageError("The sighting was left before the choices were saved. Open it and save again.")
+        save(context, model, rows, values)
+        changed = sum(value != predicted_value(schema, name, prediction)[0] for name, value in values.items())
+        st.session_state[SAVED] = f"Saved: {changed:,} of {len(values):,} attributes differ from the predictions."
 
-    with st.form(f"review-form-{crop}"):
+    with st.container(border=True):
         columns = st.columns(3, gap="medium")
         for place, attribute in enumerate(schema.attributes):
             value, share = predicted_value(schema, attribute.name, prediction)
-            options = [*attribute.values, CANNOT_TELL]
+            choices = [*attribute.values, CANNOT_TELL]
             with columns[place % len(columns)]:
                 st.selectbox(
                     f"{escape_md(attribute.title.capitalize())}: {escape_md(value)}, {share:.1%}",
-                    options,
-                    options.index(own.get(attribute.name, value)),
+                    choices,
+                    choices.index(own.get(attribute.name, value)),
                     key=keys[attribute.name],
                 )
         st.caption(f"Saving confirms every choice, also those that {escape_md(model.name)} predicted.")
-        # A callback runs before the page, so that no other input can interrupt it.
-        st.form_submit_button("Save", type="primary", icon=":material/save:", shortcut="Alt+S", on_click=saved)
+        options = {"type": "primary", "icon": ":material/save:", "shortcut": "Alt+S"}
+        action_button("Save", saved, key=f"correct-{crop}", **options)
 
 
 def _show_annotations(context: PageContext, schema: AttributeSchema, held: tuple[Annotation, ...]) -> None:

@@ -54,8 +54,8 @@ def show(context: PageContext) -> None:
         pane = choose_segment("Show", PANES, "pane", width="content")
         if projects and pane == PROGRESS:
             project = projects[choose_one("Project", list(projects), "project", width=220)]
-        elif projects:
-            project = projects[url_state.one_of("project", projects, next(iter(projects)), kind="project")]
+        else:
+            project = projects.get(url_state.one_of("project", projects, next(iter(projects), ""), kind="project"))
     if pane == SAMPLE:
         show_sampling(context, project)
     elif pane == CORRECT:

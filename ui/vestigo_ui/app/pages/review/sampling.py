@@ -1,5 +1,6 @@
 """Preview of a sample of tasks with the reason of each, before it is recorded or sent."""
 
+import zlib
 from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Any
@@ -15,9 +16,11 @@ from vestigo.store.models.records import Model
 from vestigo.store.review.records import LabelProject
 from vestigo_ui.app import url_state
 from vestigo_ui.app.cache import shared_cache
+from vestigo_ui.app.components.actions import action_button
 from vestigo_ui.app.components.choice import choose_page
 from vestigo_ui.app.components.contact_sheet import Tile, contact_sheet, open_as
 from vestigo_ui.app.components.tables import show_downloads
+from vestigo_ui.app.components.work import work_button
 from vestigo_ui.app.context import PageContext
 from vestigo_ui.app.images import load_crops
 from vestigo_ui.app.pages.review.server import progress_bar, send, show_setup
@@ -28,8 +31,8 @@ PAGE = 48
 DEFAULT_BUDGET, MAX_BUDGET = 200, 5000
 CACHED_SAMPLES = 2
 """Samples, each with up to 20,000 candidate tasks."""
-REQUEST, DONE = "review-request", "review-done"
-"""Session keys: the request whose sample is shown, and the message about the last push."""
+REQUEST, WANTED, DONE = "review-request", "review-wanted", "review-done"
+"""Session keys: the request whose sample is shown, whether another is wanted, and the message about the last push."""
 UNITS = {"tracklet": "Tracklets", "crop": "Crops"}
 
 
@@ -52,16 +55,13 @@ def show_sampling(context: PageContext, project: LabelProject | None) -> None:
         return
     name, request = _choose_request(context, project, model)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.button(
-            "Sample",
-            key="review-start",
-            icon=":material/casino:",
-            type="primary",
-            shortcut="Alt+Enter",
-            on_click=_remember_request,
-            args=(name, request),
-        )
+        options: dict[str, Any] = {"icon": ":material/casino:", "type": "primary", "shortcut": "Alt+Enter"}
+        action_button("Sample", _want_sample, key="sample", **options)
         st.caption("A preview records and sends nothing.", width="content")
+    # The page has the settings that were changed just before the click.
+    if st.session_state.get(WANTED):
+        st.session_state[REQUEST] = (name, request)
+        st.session_state[WANTED] = False
     if st.session_state.get(REQUEST) == (name, request):
         _show_sample(context, _explained_sample(context, name, model, request))
 
@@ -73,6 +73,7 @@ def _choose_request(context: PageContext, project: LabelProject | None, model: M
     )
     titles = attribute_titles(schema)
     url_state.check_bound("strategy", STRATEGIES.usages, "strategy")
+    url_state.number("budget", DEFAULT_BUDGET, 1, MAX_BUDGET)
     url_state.check_bound("unit", UNITS.values(), "unit")
     url_state.check_bound("about", titles.values(), "attribute")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -91,8 +92,8 @@ def _choose_request(context: PageContext, project: LabelProject | None, model: M
     )
 
 
-def _remember_request(name: str, request: SamplingRequest) -> None:
-    st.session_state[REQUEST] = (name, request)
+def _want_sample() -> None:
+    st.session_state[WANTED] = True
     url_state.put(page=None)
 
 
@@ -162,8 +163,15 @@ def _show_push(context: PageContext, explained: ExplainedSample) -> None:
         show_setup(command)
         return
     label = f"Push {count_text(len(explained.reasons), 'task')} to Label Studio"
-    if st.button(label, key="review-push", icon=":material/upload:", type="primary", disabled=not name):
-        result = send(context, name, explained.model, request, explained.sample, progress_bar("Tasks sent"))
+    result = work_button(
+        label,
+        lambda: send(context, name, explained.model, request, explained.sample, progress_bar("Tasks sent")),
+        key=f"push-{zlib.crc32(repr((name, request)).encode())}",
+        icon=":material/upload:",
+        type="primary",
+        disabled=not name,
+    )
+    if result is not None:
         st.session_state.pop(REQUEST, None)
         st.session_state[DONE] = f"Sent: {count_text(result.created, 'task')}. The server has {result.on_server:,}."
         url_state.replace(project=name)
