@@ -122,6 +122,17 @@ def test_changes_of_cameras_and_files_are_logged(vestigo: Command, ref: Path, tm
     assert search.details["to_file"] == str(tmp_path / "result.html")
 
 
+def test_account_is_logged_beside_responsible_person(vestigo: Command, ref: Path) -> None:
+    with Store.open(ref) as store:
+        model = resolve_review_model(store).digest
+    vestigo("models", "promote", model, "--force", "--reason", "checked", "--by", "bert")
+    vestigo("models", "rollback", "--by", "carl")
+    with Store.open(ref) as store:
+        entries = store.audit.entries()
+    actions = [(entry.user, entry.action, entry.details["by"]) for entry in entries]
+    assert actions == [("ana", "promote", "bert"), ("ana", "rollback", "carl")]
+
+
 def test_changes_of_users_are_logged(ref: Path, tmp_path: Path) -> None:
     users, password = tmp_path / "users.toml", tmp_path / "password"
     password.write_text("long enough for it")
@@ -263,9 +274,10 @@ def test_log_is_printed_as_table(log: Path, capsys: pytest.CaptureFixture[str]) 
 def test_csv_cells_are_no_formulas(vestigo: Command, log: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("vestigo_ui.cli.commands.audit.PAGE_ROWS", 3)
     result = vestigo("audit", "show", "--limit", "0", "--csv", tmp_path / "log.csv")
-    assert result == {"entries": 7, "intact": True, "file": str(tmp_path / "log.csv")}
+    assert result == {"entries": 8, "intact": True, "file": str(tmp_path / "log.csv")}
     with (tmp_path / "log.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        export, *rows = list(csv.DictReader(stream))
+    assert json.loads(export["details"]) == {"what": "audit log", "to_file": str(tmp_path / "log.csv"), "limit": 0}
     assert [row["id"] for row in rows] == [str(number) for number in range(7, 0, -1)]
     assert rows[0]["user"] == "'=HYPERLINK(1) [red]"
     assert json.loads(rows[1]["details"]) == {"number": 5}

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from typer import Option, Typer
 
 from vestigo.csv_files import csv_writer
+from vestigo.store.audit.log import require_action
 from vestigo.store.audit.records import AuditEntry
 from vestigo_models.errors import WorkError
 from vestigo_ui.cli import options as opts
@@ -40,6 +41,10 @@ def show_command(
     Example: vestigo audit show --store archive --action search --case 12/26
     """
     filters: dict[str, Any] = {"user": user, "action": action, "case": case}
+    if table is not None:
+        require_action(action)
+        details = {"what": "audit log", "to_file": str(table.absolute()), "limit": limit, **opts.given(filters)}
+        store.audit.record(opts.login(), "export", details=details)
     entries = _entries(partial(store.audit.entries, newest=True, **filters), limit)
     shown: Any = [_entry_result(entry) for entry in entries] if table is None else _write_csv(entries, table)
     with progress("entries verified") as update:
