@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.support.footage import numbered, write_video
 from vestigo.store.open import Store
 from vestigo_models.inference.images import encode_jpeg
 from vestigo_ui.cli.main import run
+from vestigo_ui.cli.output import program
 
 BROKEN = tuple(f"broken{number:02d}.jpg" for number in range(12))
 OTHERS = ("notes.txt", "list.csv", "a.bin", "b.bin", "README", "._one.jpg", "Thumbs.db", "__MACOSX/one.jpg")
@@ -28,7 +30,7 @@ def test_files_passed_over_are_counted_by_kind(tmp_path: Path, capsys: pytest.Ca
     for name in BROKEN:
         (folder / name).write_bytes(b"no image")
     write_video(folder / "empty.mp4", numbered, 12)
-    store = str(tmp_path / "store")
+    store = str(tmp_path / "my store")
     assert run(["index", str(folder), "--store", store, "--executor", "inline", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["passed_over"] == {"system file": 3, ".bin": 2, ".csv": 1, ".txt": 1, "no ending": 1}
@@ -48,3 +50,6 @@ def test_files_passed_over_are_counted_by_kind(tmp_path: Path, capsys: pytest.Ca
         assert opened.check().intact
     assert run(["index", str(folder), "--store", store, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["skipped"] == result["inputs"]
+    assert run(["runs", "resume", result["run"], "--store", store]) == 0
+    offered = capsys.readouterr().err.strip().removeprefix(f"and {len(BROKEN) - 10} more: {program()} ")
+    assert shlex.split(offered) == ["runs", "show", result["run"], "--store", store]

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
@@ -240,7 +240,9 @@ def run_with_bars(store: Store, work: Callable[[OpenProgress], Value]) -> Value:
             return work(open_progress)
     except KeyboardInterrupt:
         unfinished = [run.id for run in store.runs.list() if run.status == "running"]
-        hint = f"vestigo runs resume {unfinished[-1]}" if unfinished else "the same command again"
+        hint = "the same command again"
+        if unfinished:
+            hint = command_line("runs", "resume", unfinished[-1], "--store", store.ref)
         err.print(f"vestigo: interrupted; committed work is kept. To continue: {hint}")
         raise typer.Exit(130) from None
 
@@ -249,7 +251,7 @@ def run_output(store: Store, result: RunResult) -> Output:
     """Return the output of a command that executed or shows a run."""
     from vestigo_workers.runs.result import summarize
 
-    return Output(summarize(store, result), print_run)
+    return Output(summarize(store, result), partial(print_run, store=store.ref))
 
 
 def program() -> str:
@@ -261,8 +263,13 @@ def program() -> str:
     return shlex.quote(os.path.relpath(own) if own.is_relative_to(Path.cwd()) else str(own))
 
 
-def print_run(result: Mapping[str, Any], listed: int | None = 10) -> None:
-    """Print the result of a run, with at most `listed` names of each list; all if it is None."""
+def command_line(*words: object) -> str:
+    """Return a command of this program as a shell takes it."""
+    return f"{program()} {shlex.join(map(str, words))}"
+
+
+def print_run(result: Mapping[str, Any], *, store: str, listed: int | None = 10) -> None:
+    """Print the result of a run of a store, with at most `listed` names of each list; all if it is None."""
     out.print(f"run {result['run']}: {result['status']}", style="bold")
     if result["error"]:
         out.print(f"  {result['error']}", style="red")
@@ -296,4 +303,4 @@ def print_run(result: Mapping[str, Any], listed: int | None = 10) -> None:
         more = " and more" if listed and len(names) > listed else ""
         out.print(f"  times by frame number and rate, as the file has none: {', '.join(names[:listed])}{more}")
     if listed and (count := result["quarantined"] + result["frame_failures"] - listed) > 0:
-        note(f"  and {count} more: {program()} runs show {result['run']}")
+        note(f"  and {count} more: {command_line('runs', 'show', result['run'], '--store', store)}")

@@ -1,7 +1,6 @@
 """`vestigo demo`: render, index, search and evaluate with the defaults, and write a report."""
 
 import secrets
-import shlex
 import shutil
 import sys
 import time
@@ -20,7 +19,7 @@ from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.index import crops_of_run, read_strips
 from vestigo_ui.cli.commands.search import write_search_page
 from vestigo_ui.cli.evaluation import write_evaluation_page
-from vestigo_ui.cli.output import Output, note, out, program, progress, write_page
+from vestigo_ui.cli.output import Output, command_line, note, out, progress, write_page
 from vestigo_ui.web.auth.users import Role, Users
 
 MARK = ".vestigo-demo"
@@ -43,7 +42,7 @@ def offer_screen(folder: Path, password: str) -> None:
     from vestigo_ui.cli.main import run
 
     arguments = ["ui", "--store", str(folder / "store"), "--users", str(folder / USERS)]
-    out.print(f"open the screen: {program()} {shlex.join(arguments)}", soft_wrap=True)
+    out.print(f"open the screen: {command_line(*arguments)}", soft_wrap=True)
     out.print(f"  sign in as {USER} with the password {password}")
     if sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Open the screen now?", default=True):
         note("Ctrl-C ends it")
@@ -184,7 +183,6 @@ def write_report(store: opts.OpenStore, folder: Path, run: str, figures: Mapping
 
 def next_commands(folder: Path, query: str | None) -> list[str]:
     """Return commands to continue with."""
-    store, users = (shlex.quote(str(folder / name)) for name in ("store", USERS))
-    vestigo = program()
-    search = [f"{vestigo} search {query} --store {store} --html result.html"] if query is not None else []
-    return [*search, f"{vestigo} ui --store {store} --users {users}", f"{vestigo} store check --store {store}"]
+    store = ("--store", folder / "store")
+    search = [command_line("search", query, *store, "--html", "result.html")] if query is not None else []
+    return [*search, command_line("ui", *store, "--users", folder / USERS), command_line("store", "check", *store)]

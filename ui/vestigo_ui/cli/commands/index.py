@@ -150,12 +150,12 @@ def _reindex(ref: str, given: set[str], options: Mapping[str, Any]) -> Output:
         "stale": done.stale,
         "unended": list(done.unended),
     }
-    return Output(result, _print_reindexed)
+    return Output(result, partial(_print_reindexed, store=ref))
 
 
-def _print_reindexed(result: Mapping[str, Any]) -> None:
+def _print_reindexed(result: Mapping[str, Any], *, store: str) -> None:
     for run in result["runs"]:
-        print_run(run)
+        print_run(run, store=store)
     remarks = {
         "missing sources, whose crops stay as they were": ", ".join(result["gone"]),
         "runs that have not ended, and were not repeated": ", ".join(result["unended"]),

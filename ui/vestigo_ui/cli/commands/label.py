@@ -15,7 +15,17 @@ from vestigo.resolve import require_attributes
 from vestigo.review.sampling.strategies import DEFAULT_STRATEGY, STRATEGIES
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, command, err, make_table, note, out, print_without_time, program, progress
+from vestigo_ui.cli.output import (
+    Output,
+    command,
+    command_line,
+    err,
+    make_table,
+    note,
+    out,
+    print_without_time,
+    progress,
+)
 
 if TYPE_CHECKING:
     from vestigo.review.label_studio.pull import PullResult
@@ -217,7 +227,7 @@ def push_command(
                 read=read,
                 sent=sent,
             )
-    command = f"{program()} label pull --store {store} --project {project}"
+    command = command_line("label", "pull", "--store", store, "--project", project)
     return Output({**NO_COUNTS, **asdict(batch), "without_time": without_time, "next": command}, _print_pushed)
 
 

@@ -11,7 +11,7 @@ from vestigo.resolve import find_registered, open_model, open_registered, resolv
 from vestigo.store.models.records import Model, Promotion
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, command, make_table, note, number_text, out, progress_stages
+from vestigo_ui.cli.output import Output, command, command_line, make_table, note, number_text, out, progress_stages
 
 SHORT, LISTED = 12, 8
 """Digits of a digest in a sentence, and in a list."""
@@ -184,7 +184,8 @@ def _promotion_output(store: opts.OpenStore, promotion: Promotion) -> Output:
 
     stale = count_stale_crops(store.models.crop_counts(), promotion.model)
     if stale and promotion.model is not None:
-        note(f"{stale} crops are of other models; index them again: vestigo index --reindex-stale --store {store.ref}")
+        again = command_line("index", "--reindex-stale", "--store", store.ref)
+        note(f"{stale} crops are of other models; index them again: {again}")
     result = {**_promotion_row(promotion), "serving": promotion.model, "stale_crops": stale}
     return Output(result, _promotion_text(result))
 

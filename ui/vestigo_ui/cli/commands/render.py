@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, program, progress
+from vestigo_ui.cli.output import Output, command_line, progress
 
 
 def render_command(
@@ -48,6 +48,6 @@ def render_command(
         )
     summary = (
         f"{result['images']} crops of {result['identities']} people and {result['videos']} videos in {folder}\n"
-        f"digest {result['digest']}\n\nnext: {program()} evaluate {folder}"
+        f"digest {result['digest']}\n\nnext: {command_line('evaluate', folder)}"
     )
     return Output(result, summary)

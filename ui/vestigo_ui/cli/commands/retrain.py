@@ -11,7 +11,7 @@ from typer import Option
 
 from vestigo.resolve import open_model
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, make_table, number_text, out, program, progress_stages
+from vestigo_ui.cli.output import Output, command_line, make_table, number_text, out, progress_stages
 
 if TYPE_CHECKING:
     from vestigo.store.open import Store
@@ -136,7 +136,7 @@ def candidate_row(candidate: CandidateResult, store: str) -> dict[str, Any]:
         "label_set": candidate.label_set.version,
         "lessons": candidate.examples,
         "replayed": candidate.replayed,
-        "next": f"{program()} index --reindex-stale --store {store}" if promoted else None,
+        "next": command_line("index", "--reindex-stale", "--store", store) if promoted else None,
     }
 
 

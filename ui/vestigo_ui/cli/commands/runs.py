@@ -38,7 +38,9 @@ def show_command(run: RunArgument, store: opts.OpenStore) -> Output:
 
     Example: vestigo runs show 20260501-080000-3f --store archive
     """
-    return Output(summarize(store, read_result(store, run), limit=None), partial(print_run, listed=None))
+    return Output(
+        summarize(store, read_result(store, run), limit=None), partial(print_run, store=store.ref, listed=None)
+    )
 
 
 @command(app, "resume")
@@ -78,7 +80,7 @@ def retry_command(
     work = partial(retry, store, run, names=inputs or None, reason=reason, before=record)
     retried, result = run_with_bars(store, work)
     counts = {"retried": retried.inputs, "left": list(retried.missing)}
-    return Output(summarize(store, result) | counts, _print_retried)
+    return Output(summarize(store, result) | counts, partial(_print_retried, store=store.ref))
 
 
 @command(app, "cancel")
@@ -91,9 +93,9 @@ def cancel_command(run: RunArgument, store: opts.OpenStore) -> Output:
     return run_output(store, read_result(store, run))
 
 
-def _print_retried(result: Mapping[str, Any]) -> None:
+def _print_retried(result: Mapping[str, Any], *, store: str) -> None:
     retried = result["retried"]
     out.print(f"{retried} input{'s' if retried > 1 else ''} tried again")
     for name in result["left"][:10]:
         out.print(f"  its video is not where it was indexed: {name}", style="yellow")
-    print_run(result)
+    print_run(result, store=store)
