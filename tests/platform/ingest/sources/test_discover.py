@@ -232,7 +232,9 @@ HOSTILE = {
     "/absolute.jpg": jpeg(3),
     "ok/../../b.jpg": jpeg(4),
     "clip.mp4": b"x",
+    "inner.zip": b"x",
     "readme.md": b"x",
+    "__MACOSX/._a.jpg": b"x",
     "empty.jpg": b"",
 }
 
@@ -255,6 +257,11 @@ def test_archive_members_are_read_safely_in_place(kind: str, tmp_path: Path) -> 
         "/absolute.jpg": "unsafe-name",
         "ok/../../b.jpg": "unsafe-name",
         "clip.mp4": "unsupported-member",
+        "inner.zip": "archive-in-archive",
+    }
+    assert {item.name: item.file_kind for item in items if isinstance(item, IgnoredFile)} == {
+        "readme.md": ".md",
+        "__MACOSX/._a.jpg": "system file",
     }
     inputs = images(items)
     assert set(inputs) == {"ok/camera=gate/a.jpg", "empty.jpg"}
