@@ -62,7 +62,7 @@ class VideoInfo:
     frames: int  # number of frames, found by reading the file through
     declared_frames: int  # number of frames in the header; 0 if it has none
     duration_s: float
-    ordered: bool  # whether presentation times are reliable; else a frame's time is its index over the rate
+    ordered: bool  # whether packets carry the times of their frames; else frames get sorted times, or index over rate
     keyframes: tuple[Keyframe, ...]  # in order of presentation
     truncated: str | None = None  # a sentence if the file is shorter than its container declares
 

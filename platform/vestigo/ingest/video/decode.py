@@ -168,14 +168,13 @@ def read_frame(path: str | Path, info: VideoInfo, index: int) -> NDArray[np.uint
 def _timed_frames(path: Path, info: VideoInfo, entry: Keyframe | None) -> Iterator[tuple[NumberedFrame, Fraction]]:
     """Yield the frames of a video with their times in seconds, from an entry point on."""
     base, rate = Fraction(info.time_base), Fraction(info.rate)
-    time_s = -1 / rate if entry is None else Fraction(entry.offset_s) - 1 / rate
+    index, time_s = (-1, -1 / rate) if entry is None else (entry.index - 1, Fraction(entry.offset_s) - 1 / rate)
     for number in _numbered_frames(path, info, entry):
-        if not info.ordered:
-            time_s = number.index / rate
-        elif number.stamp is not None:
-            time_s = (number.stamp - info.origin) * base
+        if number.stamp is None:
+            time_s += (number.index - index) / rate
         else:
-            time_s += 1 / rate
+            time_s = (number.stamp - info.origin) * base
+        index = number.index
         yield number, time_s
 
 

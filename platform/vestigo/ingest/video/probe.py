@@ -5,30 +5,23 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vestigo.ingest.inputs import Keyframe, VideoInfo
 from vestigo.ingest.sources.containers import file_digest
 from vestigo.ingest.video.pixels import display_size
-from vestigo.ingest.video.timeline import (
-    Clock,
-    FrameNumbering,
-    NumberedFrame,
-    declared_rate,
-    decoding_stamp,
-    file_stamp,
-    is_shown,
-)
+from vestigo.ingest.video.timeline import Clock, FrameNumbering, declared_rate, decoding_stamp, file_stamp, is_shown
 from vestigo.ingest.video.truncation import missing_bytes
 from vestigo_models.errors import BadInput
 from vestigo_models.inference.images import MAX_PIXELS
@@ -45,8 +38,6 @@ DEMUXERS = (
     "mpegvideo,mpjpeg,mxf,nut,obu,ogg,rm,smjpeg,vc1,vc1test,vvc,webm,wtv,yuv4mpegpipe"
 )
 """FFmpeg's names of the formats that are opened; others are scripts, network streams, text and lists of files."""
-NO_TIMESTAMPS = 0x80
-"""FFmpeg's flag `AVFMT_NOTIMESTAMPS` of formats whose packets carry no times."""
 COVERS = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails | av.stream.Disposition.still_image
 
 
@@ -128,7 +119,8 @@ class _Scan:
     # Keyframes as [number, stamp, position in decoding order, stamp in the file, shift of the clock].
     entries: list[list[int]] = field(default_factory=list)
     _intervals: Counter[int] = field(default_factory=Counter)
-    _last: int | None = None
+    _last: tuple[int, int] | None = None  # number and decoding stamp of the last packet that has one
+    _is_leading: bool = False
 
     def read(self, packets: Iterable[Packet[Any]], clock: Clock) -> None:
         try:
@@ -147,14 +139,17 @@ class _Scan:
             self.end = stamp if self.end is None else max(self.end, stamp)
         key = file_stamp(packet)
         if packet.is_keyframe and key is not None:
+            self._is_leading = True
             self.entries.append([self.frames, key if stamp is None else stamp, self.frames, key, shift])
-        elif self.entries and stamp is not None and stamp < self.entries[-1][1]:
-            # A frame that is decoded after the keyframe and presented before it.
-            self.entries[-1][0] += 1
+        elif self._is_leading and (at := packet.pts if stamp is None else stamp) is not None:
+            # Frames that are presented before a keyframe and decoded after it are decoded before all others.
+            self._is_leading = at < self.entries[-1][1]
+            self.entries[-1][0] += self._is_leading
         decoding = decoding_stamp(packet)
-        if decoding is not None and self._last is not None and len(self._intervals) < MAX_INTERVALS:
-            self._intervals[decoding - self._last] += 1
-        self._last = decoding
+        if decoding is not None:
+            if self._last is not None and len(self._intervals) < MAX_INTERVALS:
+                self._intervals[(decoding - self._last[1]) // (self.frames - self._last[0])] += 1
+            self._last = (self.frames, decoding)
         self.frames += 1
 
     def interval(self) -> int | None:
@@ -172,24 +167,24 @@ def _read_info(path: Path, container: InputContainer, truncated: str | None) -> 
     if not scan.frames:
         raise BadInput("no-frames", f"{path.name} holds a video stream without a frame")
     first = _first_frames(path, None)
-    if not any(frame.frame is not None for frame in first):
-        raise BadInput("no-frames", f"{path.name}: none of the first {len(first)} frames can be decoded")
-    stamps = [frame.stamp for frame in first if frame.frame is not None and frame.stamp is not None]
-    is_timed = not container.format.flags & NO_TIMESTAMPS
-    ordered = is_timed and bool(stamps) and 2 * scan.stamps > scan.frames and all(a <= b for a, b in pairwise(stamps))
+    if not first.frames:
+        raise BadInput("no-frames", f"{path.name}: none of the first {first.count} frames can be decoded")
+    # Losses and jumps disturb some frames; stamps that are no presentation times rise in order of decoding.
+    ordered = bool(scan.stamps) and _count_falls(first.presented) <= _count_falls(first.stamps)
+    can_number = ordered and 2 * scan.stamps > scan.frames
     rate = declared_rate(stream)
     interval = scan.interval()
-    if ordered and interval is not None:
+    if scan.stamps and interval is not None:
         # The declared rate is exact unless it is wrong, as in files of a variable rate.
         usual = 1 / (interval * base)
         rate = rate if abs(usual / rate - 1) < Fraction(1, 50) else usual.limit_denominator(1001) or usual
     rate = max(rate, MIN_RATE)
-    origin = _origin(container, stream, scan.origin or 0, base) if ordered else scan.origin or 0
+    origin = _origin(container, stream, scan.origin or 0, base) if scan.stamps else 0
     keyframes = [
-        Keyframe(index, key, float((at - origin) * base if ordered else Fraction(position) / rate), shift)
-        for index, at, position, key, shift in _entry_points(scan, stream, ordered)
+        Keyframe(index, key, float((at - origin) * base if scan.stamps else Fraction(position) / rate), shift)
+        for index, at, position, key, shift in _entry_points(scan, stream, can_number)
     ]
-    if not ordered and len(keyframes) > 1 and not _is_closed(path, keyframes[1].key):
+    if not can_number and len(keyframes) > 1 and not _is_closed(path, keyframes[1].key):
         keyframes = keyframes[:1]
     end = scan.end if scan.end is not None else origin
     context = stream.codec_context
@@ -206,14 +201,14 @@ def _read_info(path: Path, container: InputContainer, truncated: str | None) -> 
         origin=origin,
         frames=scan.frames,
         declared_frames=stream.frames,
-        duration_s=float((end - origin) * base + 1 / rate if ordered else scan.frames / rate),
+        duration_s=float((end - origin) * base + 1 / rate if scan.stamps else scan.frames / rate),
         ordered=ordered,
         keyframes=tuple(keyframes),
         truncated=truncated or scan.broken,
     )
 
 
-def _entry_points(scan: _Scan, stream: VideoStream, ordered: bool) -> list[list[int]]:
+def _entry_points(scan: _Scan, stream: VideoStream, can_number: bool) -> list[list[int]]:
     """Return the keyframes at which decoding can begin.
 
     Seeking goes by the stamps in the file, so they end where these go back. A palette is in the first packet only.
@@ -226,7 +221,7 @@ def _entry_points(scan: _Scan, stream: VideoStream, ordered: bool) -> list[list[
         if later[3] <= earlier[3] or later[1] <= earlier[1] or later[4] != earlier[4]
     ]
     entries = scan.entries[: rising[0]] if rising else scan.entries
-    return [entry for entry in entries if ordered or entry[0] == entry[2]]
+    return [entry for entry in entries if can_number or entry[0] == entry[2]]
 
 
 def _origin(container: InputContainer, stream: VideoStream, first: int, base: Fraction) -> int:
@@ -238,20 +233,47 @@ def _origin(container: InputContainer, stream: VideoStream, first: int, base: Fr
     return first - round(lead_s / base) if Fraction(1, 500) < lead_s <= MAX_LEAD_S else first
 
 
-def _first_frames(path: Path, seek: int | None) -> list[NumberedFrame]:
-    """Return the first frames in order of presentation, from the beginning or an entry point."""
+@dataclass(frozen=True)
+class _FirstFrames:
+    """The first frames as the decoder gives them, from the beginning or an entry point."""
+
+    frames: list[VideoFrame]
+    count: int  # frames, also those that cannot be decoded
+    stamps: list[int]  # of their packets, in order of decoding
+
+    @property
+    def presented(self) -> list[int]:
+        """Stamps of the packets of the frames, in order of presentation."""
+        stamps = (cast("tuple[int, int | None, bool]", frame.opaque)[1] for frame in self.frames if frame.opaque)
+        return [stamp for stamp in stamps if stamp is not None]
+
+
+def _first_frames(path: Path, seek: int | None) -> _FirstFrames:
     with open_video(path) as container:
         stream = video_stream(container)
         if seek is not None:
             container.seek(seek, stream=stream)
-        packets = islice(Clock.of(stream).read(container.demux(stream)), PROBED_PACKETS)
-        frames = FrameNumbering(ordered=False, anchors={}).decode(packets, stream.codec_context)
-        kept: list[NumberedFrame] = []
-        for frame in frames:
-            kept.append(frame)
-            if sum(each.frame is not None for each in kept) == PROBED_FRAMES:
-                break
-        return kept
+        stamps: list[int] = []
+
+        def packets() -> Iterator[tuple[Packet[Any], int | None]]:
+            for packet, stamp in islice(Clock.of(stream).read(container.demux(stream)), PROBED_PACKETS):
+                if stamp is not None:
+                    stamps.append(stamp)
+                yield packet, stamp
+
+        frames: list[VideoFrame] = []
+        count = 0
+        for number in FrameNumbering(ordered=False, anchors={}).decode(packets(), stream.codec_context):
+            count += 1
+            if number.frame is not None:
+                frames.append(number.frame)
+                if len(frames) == PROBED_FRAMES:
+                    break
+        return _FirstFrames(frames, count, stamps)
+
+
+def _count_falls(stamps: list[int]) -> int:
+    return sum(later < earlier for earlier, later in pairwise(stamps))
 
 
 def _is_closed(path: Path, key: int) -> bool:
@@ -260,8 +282,7 @@ def _is_closed(path: Path, key: int) -> bool:
     It can if the keyframe is the first decoded frame and none of the next is missing. In an open group of pictures the
     frames that are presented before the keyframe are missing, and all later indices would be wrong.
     """
-    frames = [frame.frame for frame in _first_frames(path, key) if frame.frame is not None]
-    timestamps = [at for frame in frames if (at := file_stamp(frame)) is not None]
+    timestamps = [at for frame in _first_frames(path, key).frames if (at := file_stamp(frame)) is not None]
     first_half = sorted(timestamps)[: len(timestamps) // 2]
-    step = first_half[1] - first_half[0] if len(first_half) > 1 else 1
+    step = max(1, first_half[1] - first_half[0]) if len(first_half) > 1 else 1
     return timestamps[:1] == [key] and first_half == list(range(key, key + step * len(first_half), step))

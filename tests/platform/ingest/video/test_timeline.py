@@ -1,6 +1,7 @@
 """Numbers and times of frames, compared with ffprobe and with the truth drawn into the frames."""
 
 import csv
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,6 +50,16 @@ def with_noise(share: float, size: int) -> Callable[[bytes], bytes]:
         return data[:at] + np.random.default_rng(0).bytes(size) + data[at + size :]
 
     return damage
+
+
+def with_few_stamps(data: bytes) -> bytes:
+    """Remove the stamps of three of four frames of a transport stream, which only begin with every fourth or so."""
+    changed = bytearray(data)
+    starts = [match.start() for match in re.finditer(rb"\x00\x00\x01\xe0", data)]
+    for number, start in enumerate(starts):
+        if number % 4:
+            changed[start + 7] &= 0x3F
+    return bytes(changed)
 
 
 H264 = {"b_frames": 2}
@@ -109,6 +120,28 @@ FOOTAGE = {
     "ts loss before a pause": Footage(
         "a.ts", H264, lambda position: 120.0 if position >= 20 else 0.0, without_packets(12, 15)
     ),
+    "ts gap between reordered frames": Footage("a.ts", H264, lambda position: 3600.0 if position >= 13 else 0.0),
+    "ts hevc gap between reordered frames": Footage(
+        "a.ts", {"codec": "libx265"}, lambda position: 3600.0 if position >= 13 else 0.0
+    ),
+    "ts mpeg2 loss before a pause": Footage(
+        "a.ts",
+        {"codec": "mpeg2video", "rate": 25},
+        lambda position: 120.0 if position >= 20 else 0.0,
+        without_packets(14, 18),
+    ),
+    "ts steps back": Footage(
+        "a.ts", H264, lambda position: 0.0 if position < 20 else -0.5, truth=lambda number: number / 10
+    ),
+    "ts hevc loss": Footage("a.ts", {"codec": "libx265", "keyframe_every": 20}, damage=without_packets(26, 28)),
+    "ts with few stamps": Footage(
+        "a.ts",
+        FLAT,
+        lambda position: 60.0 if position >= 20 else 0.0,
+        with_few_stamps,
+        truth=lambda number: number / 10 + (60 if number >= 20 else 0),
+    ),
+    "raw mpeg4": Footage("a.m4v", {"codec": "mpeg4"}, truth=lambda number: number / 10),
     "ts begins between keyframes": Footage("a.ts", H264 | {"keyframe_every": 30}, damage=without_packets(0, 8)),
     "ts cut off": Footage("a.ts", H264, damage=lambda data: data[: 188 * 60]),
     "mp4 damaged": Footage("a.mp4", FLAT, damage=with_noise(0.3, 40)),
@@ -177,6 +210,7 @@ def test_numbers_and_times_are_those_of_players(name: str, tmp_path: Path) -> No
 
 SLICED = ("mp4 h264 open", "mkv hevc", "ts mpeg2", "avi h264", "mkv gap", "ts wraps", "ts starts again", "edit list")
 SLICED += ("ts wild stamp", "ts loss before a pause", "mp4 damaged")
+SLICED += ("ts gap between reordered frames", "ts steps back", "ts with few stamps", "ts hevc loss", "raw mpeg4")
 
 
 @pytest.mark.parametrize("name", SLICED)
@@ -197,6 +231,20 @@ def test_slices_have_the_frames_of_the_whole(name: str, tmp_path: Path) -> None:
             if frame.index >= part.first:
                 owned[frame.index] = frame
     assert owned.keys() == whole.keys()
+
+
+def test_reordered_frames_in_avi_keep_their_pause(tmp_path: Path) -> None:
+    """AVI has no presentation times, only the order of chunks, of which those between two frames are empty."""
+    pause = {"times": lambda number: 100 * number + (5000 if number >= 20 else 0)}
+    path = write_video(tmp_path / "a.avi", numbered, FRAMES, **H264, **pause)
+    info = probe_video(path)
+    assert info.rate == "10"
+    frames = list(FrameReader(path, info, VideoSlice(0, info.frames, 0.0), 100.0))
+    numbers = [frame.index for frame in frames]
+    assert numbers == [number_of(frame.image) for frame in frames]
+    assert numbers[-1] >= FRAMES - 2
+    expected = [number / 10 + (5 if number > 20 else 0) for number in numbers]
+    np.testing.assert_allclose([frame.offset_s for frame in frames], expected, atol=0.002)
 
 
 def test_gap_keeps_the_rate(tmp_path: Path) -> None:
