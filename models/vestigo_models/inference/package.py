@@ -11,18 +11,24 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field, FiniteFloat
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from vestigo_models.attribute_filter.record import Calibration
-from vestigo_models.errors import ConfigError, ModelError
+from vestigo_models.errors import BadInput, ConfigError, ModelError
 from vestigo_models.fls.config import FlsConfig
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from vestigo_models.networks.backbones import BACKBONES
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import InputSize, NetworkConfig
 from vestigo_models.networks.outputs import PART, ReidNetwork
-from vestigo_models.networks.weights import CONFIG, WEIGHTS, read_config, weights_digest, write_package
+from vestigo_models.networks.weights import (
+    CONFIG,
+    WEIGHTS,
+    read_config,
+    read_safetensors,
+    weights_digest,
+    write_package,
+)
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import RegionSchema
 from vestigo_models.strict_model import StrictModel
@@ -132,8 +138,8 @@ class ModelPackage:
         config = read_config(folder, PackageConfig, "model")
         network = build_network(config.network, schema=config.attributes, regions=config.regions)
         try:
-            state = load_file(folder / WEIGHTS)
-        except (SafetensorError, OSError) as error:
+            state = read_safetensors(folder / WEIGHTS)
+        except (SafetensorError, OSError, BadInput) as error:
             raise ModelError(f"{folder / WEIGHTS} cannot be read ({error}); fetch or train the model again") from None
         expected = network.state_dict()
         differing = sorted(k for k in state.keys() | expected.keys() if _shape(state, k) != _shape(expected, k))

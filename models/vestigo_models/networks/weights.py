@@ -68,8 +68,7 @@ def read_weights(ref: str) -> dict[str, Tensor]:
     path = _locate(ref)
     try:
         if path.suffix == ".safetensors":
-            _check_header(path)
-            return dict(load_file(path))
+            return read_safetensors(path)
         memory_bytes = MEMORY_BYTES + COPIES * path.stat().st_size
         seconds = SECONDS + path.stat().st_size / SLOWEST_READING
         data = call(read_pickled, path, ref, name=path.name, seconds=seconds, memory_bytes=memory_bytes)
@@ -80,10 +79,12 @@ def read_weights(ref: str) -> dict[str, Tensor]:
         raise ModelError(f"weights {ref!r}: {path.name} cannot be read ({first_line(error)})") from None
 
 
-def _check_header(path: Path) -> None:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file; raise BadInput `too-large`, SafetensorError or OSError."""
     with path.open("rb") as file:
         if (size := int.from_bytes(file.read(8), "little")) > MAX_HEADER_BYTES:
             raise BadInput("too-large", f"the header of {path.name} declares {size:,} bytes; export the weights again")
+    return dict(load_file(path))
 
 
 def load_weights(
