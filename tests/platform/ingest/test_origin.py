@@ -14,6 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support import hostile
+from tests.support.archives import walkers_video
+from vestigo.ingest import origin
 from vestigo.ingest.crops import crop_id
 from vestigo.ingest.origin import read_source_frame
 from vestigo_models.errors import BadInput
@@ -108,3 +111,17 @@ def test_video_frame_is_found(tmp_path: Path) -> None:
         read_source_frame(row | {"frame": 6})
     with pytest.raises(BadInput, match=r"^no-such-frame"):
         read_source_frame(crop(path, path.name, path.read_bytes(), frame=40))
+
+
+def test_still_that_crashes_its_decoder_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = stored(tmp_path, "folder")
+    monkeypatch.setattr(origin, "_read_still", hostile.crash)
+    with pytest.raises(BadInput, match="decoder-crashed"):
+        read_source_frame(row)
+
+
+def test_frame_that_crashes_its_decoder_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = walkers_video(tmp_path / "gate.mp4", seconds=1)
+    monkeypatch.setattr(origin, "read_frame", hostile.crash)
+    with pytest.raises(BadInput, match="decoder-crashed"):
+        read_source_frame(crop(path, path.name, path.read_bytes(), frame=3))

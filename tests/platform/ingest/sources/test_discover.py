@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support import hostile
 from tests.support.footage import numbered, write_video
 from vestigo.ingest.decoding import read_image_input
 from vestigo.ingest.inputs import (
@@ -23,6 +24,7 @@ from vestigo.ingest.inputs import (
     input_to_json,
 )
 from vestigo.ingest.sources import containers as members_module
+from vestigo.ingest.sources import discover as discover_module
 from vestigo.ingest.sources.containers import read_member
 from vestigo.ingest.sources.discover import discover, source_kind
 from vestigo.ingest.sources.naming import NamingRules
@@ -351,3 +353,23 @@ def test_damaged_zip_member_is_skipped(tmp_path: Path) -> None:
     items = list(discover(path))
     assert problems(items) == {"a.jpg": "unreadable"}
     assert set(images(items)) == {"b.jpg"}
+
+
+@pytest.mark.parametrize(("reader", "name"), [("list_zip", "a.zip"), ("list_tar", "a.tar")])
+def test_archive_that_crashes_its_reader_is_an_invalid_input(
+    reader: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(b"archive")
+    monkeypatch.setattr(discover_module, reader, hostile.crash)
+    assert problems(list(discover(tmp_path / name))) == {name: "decoder-crashed"}
+
+
+def test_file_of_unknown_ending_that_crashes_its_reader_is_an_invalid_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "good.jpg").write_bytes(jpeg(1))
+    (tmp_path / "recording.dat").write_bytes(b"recording")
+    monkeypatch.setattr(discover_module, "content_kind", hostile.crash)
+    items = list(discover(tmp_path))
+    assert problems(items) == {"recording.dat": "decoder-crashed"}
+    assert set(images(items)) == {"good.jpg"}

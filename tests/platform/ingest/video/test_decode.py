@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.footage import number_of, numbered, write_sound, write_video
+from tests.support.footage import Draw, number_of, numbered, write_sound, write_video
 from vestigo.ingest.inputs import VideoInfo, VideoInput, input_from_json, input_to_json
+from vestigo.ingest.video import probe
 from vestigo.ingest.video.decode import FrameReader, SampledFrame, VideoSlice, read_frame, split_video
 from vestigo.ingest.video.probe import probe_video
 from vestigo_models.errors import BadInput
@@ -256,3 +257,28 @@ def test_lists_that_name_other_files_are_no_videos(tmp_path: Path, text: str) ->
     path.write_text(text)
     with pytest.raises(BadInput, match="not-a-video"):
         probe_video(path)
+
+
+def plain(height: int, width: int) -> Draw:
+    return lambda number: np.full((height, width, 3), 20 * number, np.uint8)
+
+
+def test_size_of_every_frame_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream can change its size at any keyframe."""
+    large = write_video(tmp_path / "large.h264", plain(240, 320), 10)
+    path = write_video(tmp_path / "a.h264", plain(48, 64), 10)
+    path.write_bytes(path.read_bytes() + large.read_bytes())
+    monkeypatch.setattr(probe, "MAX_PIXELS", 10_000)
+    info = probe_video(path)
+    frames, reader = read(path, info, whole(info), 100.0)
+    assert (info.frames, len(frames), len(reader.failures)) == (20, 10, 10)
+    with pytest.raises(BadInput, match=r"large\.h264: 320x240 pixels a frame"):
+        probe_video(large)
+
+
+def test_video_that_ends_in_its_header_is_truncated(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.h264", numbered, 12)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(BadInput) as caught:
+        probe_video(path)
+    assert caught.value.reason == "truncated"
