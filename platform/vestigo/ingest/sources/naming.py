@@ -2,7 +2,8 @@
 
 A row of `RECORDERS` is a pattern of paths inside a source, with forward slashes. Its groups are `camera`; `date` (8
 digits, or with separators) or `year`, `month` and `day`; `time` (6 digits, or with separators) or `hour`, `minute` and
-`second`; or `epoch`, seconds since 1970. The first row that matches counts. `--name-pattern` adds a row before them.
+`second`, and an `offset` from UTC; or `epoch`, seconds since 1970. The first row that matches counts. `--name-pattern`
+adds a row before them.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _VIDEO_ENDINGS.split())
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 _CAMERA_FOLDER = re.compile(r"(?:^|/)camera=(?P<camera>[^/]+)/")
 DATE = r"(?P<date>(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01]))"
-TIME = r"(?P<time>(?:[01]\d|2[0-3])[-_.:h]?[0-5]\d[-_.:m]?[0-5]\d)"
+TIME = r"(?P<time>(?:[01]\d|2[0-3])[-_.:h]?[0-5]\d(?:[-_.:m]|min)?[0-5]\d)"
+_OFFSET = r"(?:s?[.,_-]?\d{1,6}(?:ms)?)?s?(?P<offset>Z|\+(?:0\d|1[0-4]):?[0-5]\d|-(?:0\d|1[0-2]):[0-5]\d)?"
 _CAMERA = r"(?P<camera>[^/]+?)"
 _FOLDER_DATE = r"(?P<year>\d{4})-(?P<month>\d\d)[-/](?P<day>\d\d)"
 _NO_CAMERA = re.compile(
-    r"\d+|\d{4}[-_.]?\d\d([-_.]?\d\d)?|VID|IMG|MVIMG|MOV|PXL|DSC|video|dav|jpg|mp4|record(ing)?s?", re.IGNORECASE
+    r"\d+|\d{8}[-_]\d\d|\d{4}[-_.]?\d\d([-_.]?\d\d)?|VID|IMG|MVIMG|MOV|PXL|DSC|video|dav|jpg|mp4|record(ing)?s?",
+    re.IGNORECASE,
 )
 
 
@@ -48,22 +51,36 @@ RECORDERS: Sequence[Recorder] = (
         rf"(?:^|/){_FOLDER_DATE}/(?P<hour>\d\d)/{_CAMERA}/(?P<minute>\d\d)\.(?P<second>\d\d)\.\w+$",
         in_utc=True,
     ),
-    Recorder("Frigate clips", rf"(?:^|/){_CAMERA}-(?P<epoch>\d{{10}}(?:\.\d+)?)-\w+\.\w+$", in_utc=True),
+    Recorder("Frigate clips", rf"(?:^|/){_CAMERA}-(?P<epoch>\d{{10}}(?:\.\d+)?)-\w+(?:-clean)?\.\w+$", in_utc=True),
     Recorder(
-        "Dahua, its own folders",
-        rf"(?:^|/){_FOLDER_DATE}/{_CAMERA}/(?:dav|jpg|mp4)/(?:\d\d/)?{TIME}-\d\d\.\d\d\.\d\d[^/]*$",
+        "Dahua and Xiongmai, their own folders",
+        rf"(?:^|/){_FOLDER_DATE}/{_CAMERA}/(?:(?:dav|jpg|mp4)/)?(?:\d\d/)?{TIME}-\d\d\.\d\d\.\d\d[^/]*$",
     ),
+    Recorder(
+        "Dahua, pictures in folders of minutes",
+        rf"(?:^|/){_FOLDER_DATE}/{_CAMERA}/(?:dav/|jpg/|mp4/)?"
+        r"(?P<hour>\d\d)/(?P<minute>\d\d)/(?P<second>\d\d)\[[^/]*$",
+    ),
+    Recorder("motionEye", rf"(?:^|/){_CAMERA}/{_FOLDER_DATE}/{TIME}\.\w+$"),
     Recorder("Reolink, memory card", rf"(?:^|/)(?P<camera>Rec[MS]\d\d)_(?:DST)?{DATE}_{TIME}_[^/]*$"),
+    Recorder(
+        "Axis, folders of recordings",
+        rf"(?:^|/)\d{{8}}_\d{{6}}_[0-9A-F]{{4}}_(?P<camera>[0-9A-F]{{12}})/(?:[^/]+/)*{DATE}_{TIME}_[^/]*$",
+    ),
     Recorder("Axis, memory card and share", rf"(?:^|/){DATE}_{TIME}_[0-9A-F]{{4}}_(?P<camera>[0-9A-F]{{12}})[^/]*$"),
     Recorder(
-        "Hikvision, Dahua and Reolink exports", rf"(?:^|/){_CAMERA}_{DATE}{TIME}\d{{0,3}}(?:_\d{{14}})?(?:[_.-][^/]*)?$"
+        "Hikvision, Dahua, Reolink and Uniview exports",
+        rf"(?:^|/){_CAMERA}[-_]S?{DATE}{TIME}\d{{0,3}}(?:[-_]E?\d{{14}})?(?:[-_.( ][^/]*)?$",
     ),
     Recorder("Pixel phones", rf"(?:^|/)PXL_{DATE}_{TIME}\d{{0,3}}[^/]*$", in_utc=True),
-    Recorder("phones and cameras", rf"(?:^|/)(?:VID|IMG|MVIMG|MOV|video)?[-_ ]?{DATE}[-_ T]{TIME}[^\d/][^/]*$"),
+    Recorder(
+        "phones and cameras", rf"(?:^|/)(?:VID|IMG|MVIMG|MOV|video)?[-_ ]?{DATE}[-_ T]?{TIME}{_OFFSET}(?!\d)[^/]*$"
+    ),
     Recorder(
         "Milestone, Genetec and others: camera, date, time",
-        rf"(?:^|/){_CAMERA}[-_ ]+{DATE}(?:[-_ T]{{1,3}}|_-_){TIME}(?!\d)[^/]*$",
+        rf"(?:^|/){_CAMERA}[-_. ]+{DATE}(?:[-_ T]{{1,3}}| at ){TIME}{_OFFSET}(?!\d)[^/]*$",
     ),
+    Recorder("Synology", rf"(?:^|/){_CAMERA}{DATE}-{TIME}-\d{{10}}\.\w+$"),
 )
 
 
@@ -122,7 +139,8 @@ def _start(groups: dict[str, str]) -> datetime | None:
         time = re.sub(r"\D", "", groups.get("time", ""))
         year, month, day = (groups.get(name, "") for name in ("year", "month", "day"))
         hour, minute, second = (groups.get(name, "") for name in ("hour", "minute", "second"))
-        return datetime.strptime((date or year + month + day) + (time or hour + minute + second), "%Y%m%d%H%M%S")
+        start = datetime.strptime((date or year + month + day) + (time or hour + minute + second), "%Y%m%d%H%M%S")
+        return datetime.fromisoformat(start.isoformat() + groups.get("offset", ""))
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -1,6 +1,6 @@
 """Names of recorders, and cameras and times of whole folders."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,19 @@ NAMES = {
     "hall/VID_20260501_080000.mp4": "hall",
     "hall/20260501/20260501_080000.jpg": "hall",
     "PXL_20260501_080000123.mp4": None,
+    "Front Door-01-20260501080000-20260501081500.mp4": "Front Door-01",
+    "D1_S20260501080000_E20260501081500.mp4": "D1",
+    "Camera1_20260501080000(1).mp4": "Camera1",
+    "DH/2026-05-01/pic_001/08/00/00[M][0@0][0].jpg": "pic_001",
+    "gate/2026-05-01/001/08.00.00-08.15.00[R][@1][0].h264": "001",
+    "Camera1/2026-05-01/08-00-00.mp4": "Camera1",
+    "20260501_080000_AB12_ACCC8E012345/20260501_08/20260501_080000_1A2B.mkv": "ACCC8E012345",
+    "Camera 1_2026-05-01_08h00min00s000ms.mp4": "Camera 1",
+    "Gate.20260501_080000.mp4": "Gate",
+    "20260501AM/Gate20260501-080000-1777622400.mp4": "Gate",
+    "front-1777622400.0-abc123-clean.png": "front",
+    "VID20260501080000.mp4": None,
+    "WhatsApp Video 2026-05-01 at 08.00.00.mp4": "WhatsApp Video",
 }
 
 
@@ -46,6 +59,20 @@ def test_names_give_camera_and_time(path: str) -> None:
     assert named.start.replace(tzinfo=None) == datetime(2026, 5, 1, 8, 0, 0)
     in_utc = path.startswith(("PXL", "front-", "2026-05-01/08/front", "recordings/"))
     assert named.start.tzinfo == (UTC if in_utc else None)
+
+
+@pytest.mark.parametrize(
+    ("path", "hours"),
+    [
+        ("gate_20260501T080000Z.mp4", 0),
+        ("Gate - 2026-05-01 - 08.00.00+0200.mp4", 2),
+        ("gate_2026-05-01T08:00:00.123-07:00.mp4", -7),
+        ("gate_20260501_080000-0815.mp4", None),
+    ],
+)
+def test_offset_in_a_name_is_that_of_its_time(path: str, hours: int | None) -> None:
+    zone = None if hours is None else timezone(timedelta(hours=hours))
+    assert read_name(path).start == datetime(2026, 5, 1, 8, tzinfo=zone)
 
 
 @pytest.mark.parametrize(
