@@ -6,10 +6,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from vestigo_models.errors import ConfigError
 
-_DIGITS = re.compile(r"\d{8}(?:\d{2}|\d{4}|\d{6})?")
+_DIGITS = re.compile(r"(?:19|20)\d{6}(?:\d{2}|\d{4}|\d{6})?")
 _ORDINAL = re.compile(r"(?P<year>\d{4})-?(?P<day>\d{3})(?P<rest>[T ].*)?")
 _MONTH = re.compile(r"\d{4}-\d{2}")
-_MIDNIGHT = re.compile(r"[T ]24(?::?00){0,2}(?=$|Z|[+-])")
+_MIDNIGHT = re.compile(r"[T ]24(?::?00){0,2}(?:[.,]0+)?(?=$|Z|[+-])")
+
+_LEAP_SECOND = re.compile(r"([T ]\d\d:?59:?)60(?=$|[.,Z+-])")
+_FRACTION = re.compile(r"(?P<whole>.*[T ]\d\d(?P<minutes>:?\d\d)?)[.,](?P<digits>\d+)(?P<zone>$|Z|[ +-].*)")
+"""A fraction of an hour or a minute; Python reads it as one of a second."""
 
 
 def parse_zone(name: str) -> tzinfo:
@@ -25,8 +29,9 @@ def parse_zone(name: str) -> tzinfo:
 def parse_instant(text: str, zone: tzinfo = UTC) -> datetime:
     """Return the time that a text names, with its zone.
 
-    All forms of ISO 8601 for points in time are read (dates are midnight; week and ordinal dates; 24:00), and the 14
-    digits of recorders, such as 20260501080000. Digits are never a number of seconds.
+    All forms of ISO 8601 for points in time are read: dates are midnight; week and ordinal dates; 24:00; fractions of
+    hours and minutes; a leap second is the second after it. So are the 14 digits of recorders, such as 20260501080000.
+    Digits are never a number of seconds.
     `zone` is that of times without an offset.
 
     Raises:
@@ -50,14 +55,22 @@ def _parse(text: str) -> datetime | None:
         text = f"{text[:8]}T{text[8:]}" if len(text) > 8 else text
     elif _MONTH.fullmatch(text):
         text += "-01"
-    days = 0
+    elif text.isdecimal() and not _ORDINAL.fullmatch(text):
+        return None
+    text = text.replace("\N{MINUS SIGN}", "-")
+    added = timedelta()
     if _MIDNIGHT.search(text):
-        text, days = _MIDNIGHT.sub("T00:00", text), 1
+        text, added = _MIDNIGHT.sub("T00:00", text), timedelta(days=1)
+    elif _LEAP_SECOND.search(text):
+        text, added = _LEAP_SECOND.sub(r"\g<1>59", text), timedelta(seconds=1)
+    elif fraction := _FRACTION.fullmatch(text):
+        unit_s = 60 if fraction["minutes"] else 3600
+        text, added = fraction["whole"] + fraction["zone"], timedelta(seconds=float(f"0.{fraction['digits']}") * unit_s)
     try:
         if ordinal := _ORDINAL.fullmatch(text):
             first = datetime.fromisoformat(f"{ordinal['year']}-01-01{ordinal['rest'] or ''}")
             time = first + timedelta(days=int(ordinal["day"]) - 1)
-            return time + timedelta(days=days) if time.year == first.year and int(ordinal["day"]) else None
-        return datetime.fromisoformat(text) + timedelta(days=days)
+            return time + added if time.year == first.year and int(ordinal["day"]) else None
+        return datetime.fromisoformat(text) + added
     except (ValueError, OverflowError):
         return None

@@ -26,6 +26,13 @@ FORMS = {
     "2026-05": datetime(2026, 5, 1, tzinfo=UTC),
     "2026-04-30T24:00": datetime(2026, 5, 1, tzinfo=UTC),
     "2026-04-30T24:00:00Z": datetime(2026, 5, 1, tzinfo=UTC),
+    "2026-04-30T24:00:00.000Z": datetime(2026, 5, 1, tzinfo=UTC),
+    "2026-04-30T23:59:60Z": datetime(2026, 5, 1, tzinfo=UTC),
+    "20260430T235960": datetime(2026, 5, 1, tzinfo=UTC),
+    "2026-05-01T07,5": MORNING - timedelta(minutes=30),
+    "2026-121T08:00.5Z": MORNING + timedelta(seconds=30),
+    "20260501T0959,75+02:00": MORNING - timedelta(seconds=15),
+    "2026-05-01T06:00\N{MINUS SIGN}02:00": MORNING,
 }
 
 
@@ -35,7 +42,21 @@ def test_forms_of_iso_8601_are_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1777622400", "2026", "8:00", "yesterday", "2026-13-01", "2026-366", "2026-000", "1e9", "99999999"]
+    "text",
+    [
+        "",
+        "1777622400",
+        "2026",
+        "8:00",
+        "yesterday",
+        "2026-13-01",
+        "2026-366",
+        "2026-000",
+        "1e9",
+        "99999999",
+        "1704100810",
+        "17041008",
+    ],
 )
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a time: write ISO 8601"):
