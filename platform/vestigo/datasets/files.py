@@ -102,7 +102,7 @@ def list_files(root: Path) -> DatasetFiles:
     """List the images of the dataset in a folder; there is no split if it holds neither layout.
 
     Raises:
-        DatasetError: If a list file cannot be read or has a line of another form.
+        DatasetError: If a folder or list file cannot be read, or a list has a line of another form.
     """
     folders = {split: root / split for split in (TRAIN, QUERY, GALLERY) if (root / split).is_dir()}
     return _number_identities(_list_folders(folders) if folders else _read_lists(root))
@@ -113,7 +113,11 @@ def _list_folders(folders: dict[str, Path]) -> DatasetFiles:
     splits = {}
     for split, folder in folders.items():
         names = []
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise DatasetError(f"{folder} cannot be read ({error.strerror or error})") from None
+        for entry in entries:
             kind = _other_kind(entry.name)
             if kind != LEFTOVERS and not entry.is_file():
                 kind = FOLDERS

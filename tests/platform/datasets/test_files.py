@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import os
 import zipfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -116,6 +119,17 @@ def test_leftovers_are_passed_over_and_counted(tmp_path: Path, leftover: str) ->
     assert len(load_dataset(root).query) == 1
     assert load_dataset(root).passed_over == list_files(root).passed_over
     assert list_files(root).passed_over == {"leftovers of macOS or Windows": 2, "files of unknown kind (.txt)": 1}
+
+
+def test_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = converted(tmp_path / "people", {split: ["0001_c1_0.jpg"] for split in (TRAIN, QUERY, GALLERY)})
+
+    def refuse(folder: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DatasetError, match=r"bounding_box_train cannot be read \(Permission denied\)"):
+        load_dataset(root)
 
 
 def test_other_folders_are_no_dataset(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ SourceKind = Literal["video", "image", "folder", "tar", "zip", "dataset"]
 SYSTEM = "system file"
 HEAD_BYTES = 1 << 16
 NAMING_PARTS = 6  # parts of a single file's path that can name its camera and time; recorders nest so many folders
+MAX_DEPTH = 100
+"""Folders inside each other that are listed; recorders nest six."""
 MAX_OVERLAP = 0.5
 """Share of a video that can show the same time as the one before; recorders repeat some seconds at a cut."""
 _PACKED = (b"PK\3\4", b"7z\xbc\xaf", b"Rar!", b"%PDF", b"\xd0\xcf\x11\xe0", b"SQLite format 3")
@@ -123,7 +125,7 @@ def plan_cameras(root: Path, naming: NamingRules) -> NamingRules:
 def _video_names(root: Path) -> Iterator[str]:
     """Yield the paths of a folder's videos inside it, without reading them."""
     for folder, folders, files in os.walk(root):
-        folders.sort()
+        folders[:] = [] if _is_too_deep(Path(folder), root) else sorted(folders)
         for name in sorted(files):
             path = _relative_name(Path(folder, name), root)
             if is_video(name) and not is_leftover(path):
@@ -187,6 +189,10 @@ def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Inpu
     recordings) and an archive.
     """
     name = _relative_name(folder, root)
+    if _is_too_deep(folder, root):
+        detail = f"folders are more than {MAX_DEPTH} inside each other here; name this one as a source of its own"
+        yield InvalidInput(name, "too-deep", detail)
+        return
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
@@ -212,6 +218,10 @@ def _list_folder(folder: Path, root: Path, naming: NamingRules) -> Iterator[Inpu
             yield from _list_folder(path, root, naming)
         else:
             yield _inspect_file(path, name, path.stem if is_video(name) else root.name, naming)
+
+
+def _is_too_deep(folder: Path, root: Path) -> bool:
+    return len(folder.parts) - len(root.parts) > MAX_DEPTH
 
 
 def _inspect_file(

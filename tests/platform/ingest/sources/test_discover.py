@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 import os
+import subprocess
 import tarfile
 import zipfile
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from vestigo.ingest.inputs import (
 from vestigo.ingest.sources import containers as members_module
 from vestigo.ingest.sources import discover as discover_module
 from vestigo.ingest.sources.containers import read_member
-from vestigo.ingest.sources.discover import discover, source_kind
+from vestigo.ingest.sources.discover import MAX_DEPTH, discover, source_kind
 from vestigo.ingest.sources.naming import NamingRules
 from vestigo_models.errors import BadInput, ConfigError, SourceError
 from vestigo_models.inference.images import encode_jpeg
@@ -194,6 +195,20 @@ def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
         "caf\\xe9.jpg": "undecodable-name",
     }
     json.dumps([input_to_json(item) for item in items], ensure_ascii=False).encode()
+
+
+def test_depth_of_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = put(tmp_path / "site", {"a.jpg": jpeg(1)})
+    monkeypatch.chdir(root)
+    for _ in range(1200):
+        os.mkdir("a")
+        os.chdir("a")
+    Path("b.jpg").write_bytes(jpeg(2))
+    monkeypatch.chdir(root)
+    items = list(discover(root))
+    assert list(images(items)) == ["a.jpg"]
+    assert problems(items) == {"/".join("a" * (MAX_DEPTH + 1)): "too-deep"}
+    subprocess.run(["rm", "-r", str(root)], check=True)  # shutil would recurse as deep
 
 
 def test_dataset_gives_identities_and_cameras(tmp_path: Path) -> None:
