@@ -42,6 +42,16 @@ def test_auto_is_named_when_the_last_cluster_has_ended(monkeypatch: pytest.Monke
         connect()
 
 
+def test_address_that_ray_connects_to_must_answer(monkeypatch: pytest.MonkeyPatch, server: socket.socket) -> None:
+    # The cluster listens on loopback, and Ray replaces 127.0.0.1.
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        external = f"127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setattr(cluster, "canonicalize_bootstrap_address", lambda _: external)
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+    with pytest.raises(WorkError, match=r"^no Ray cluster answers at RAY_ADDRESS=127\.0\.0\.1:\d+: .*refused"):
+        connect()
+
+
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", None])
 def test_other_service_at_the_address_is_no_cluster(
     monkeypatch: pytest.MonkeyPatch, server: socket.socket, answer: bytes | None

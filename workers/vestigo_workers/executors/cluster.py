@@ -59,19 +59,21 @@ def _require_answer(address: str) -> None:
     if "@" in address:
         place = address.rpartition("@")[2]
         raise WorkError(f"RAY_ADDRESS of {place} holds a user or token: leave it out, and set RAY_AUTH_TOKEN instead")
-    if address == "auto":
-        # The cluster that runs here, or the last one that was started here and may have ended since.
-        address = canonicalize_bootstrap_address("auto") or ""
-        if not address:
-            raise ConnectionError("none runs on this machine")
     parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         port = parts.port
     except ValueError:
         port = None
-    if parts.hostname is None or port is None:
+    if address != "auto" and (parts.hostname is None or port is None):
         raise WorkError(f"RAY_ADDRESS={address} is no address of a cluster: write HOST:6379, ray://HOST:10001 or auto")
-    with socket.create_connection((parts.hostname, port), timeout=ANSWER_S) as connection:
+    if not parts.scheme:
+        # The cluster that runs here, or the last one that was started here and may have ended since. Ray replaces
+        # 127.0.0.1 by an external address, on which the cluster may not listen.
+        reached = canonicalize_bootstrap_address(address)
+        if not reached:
+            raise ConnectionError("none runs on this machine")
+        parts = urlsplit(f"//{reached}")
+    with socket.create_connection((parts.hostname, parts.port), timeout=ANSWER_S) as connection:
         if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
             return
         connection.sendall(_GREETING)
