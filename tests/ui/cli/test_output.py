@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vestigo_models.names import escape_controls
-from vestigo_ui.cli.output import Output, make_table, note, out
+from vestigo_ui.cli.output import Output, make_table, note, out, print_line
 
 HOSTILE = "[red]x[/red] :cat: \x1b[31m \x9b31m \u202e \u200f \u2028 \udcff é"
 SHOWN = "[red]x[/red] :cat: \\x1b[31m \\x9b31m \\u202e \\u200f \\u2028 \\udcff é"
@@ -15,9 +15,11 @@ def test_names_are_data_in_the_terminal(capsys: pytest.CaptureFixture[str]) -> N
     out.print(f"camera {HOSTILE}", style="bold")
     out.print(make_table(("camera",), [(f"{HOSTILE}\ngate",)]))
     note(HOSTILE)
+    print_line(f"{HOSTILE}\n  1 inputs: 1 done")
     captured = capsys.readouterr()
     assert captured.out.splitlines()[0] == f"camera {SHOWN}"
     assert captured.out.splitlines()[2].rstrip() == f"{SHOWN}\\ngate"
+    assert captured.out.splitlines()[3] == f"{SHOWN}\\n  1 inputs: 1 done"
     assert captured.err.strip() == SHOWN
 
 

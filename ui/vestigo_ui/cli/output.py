@@ -125,6 +125,11 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Ca
     return add
 
 
+def print_line(text: str, style: str | None = None) -> None:
+    """Print one line on standard output; names in it do not begin another one."""
+    out.print(escape_controls(text, one_line=True), style=style)
+
+
 def note(message: str) -> None:
     """Print a line on standard error."""
     err.print(message, style="dim", highlight=False)
@@ -272,7 +277,7 @@ def print_run(result: Mapping[str, Any], *, store: str, listed: int | None = 10)
     """Print the result of a run of a store, with at most `listed` names of each list; all if it is None."""
     out.print(f"run {result['run']}: {result['status']}", style="bold")
     if result["error"]:
-        out.print(f"  {result['error']}", style="red")
+        print_line(f"  {result['error']}", style="red")
     parts = [f"{result[key]} {key}" for key in ("done", "empty", "quarantined", "skipped", "pending") if result[key]]
     if passed := sum(result["passed_over"].values()):
         parts.append(f"{passed} passed over")
@@ -290,17 +295,17 @@ def print_run(result: Mapping[str, Any], *, store: str, listed: int | None = 10)
     if passed:
         kinds = ", ".join(f"{kind} {count}" for kind, count in result["passed_over"].items())
         files = "1 file was" if passed == 1 else f"{passed} files were"
-        out.print(f"  {files} passed over, by kind: {kinds}", style="yellow")
+        print_line(f"  {files} passed over, by kind: {kinds}", style="yellow")
     if result["frame_failures"]:
         out.print(f"  {result['frame_failures']} frames could not be read, or are damaged")
     for failure in result["failures"][:listed]:
         state = "quarantined" if failure["frame"] is None else "failed frame"
-        out.print(f"  {state}: {failure['input']}: {failure['reason']}: {failure['detail']}", style="yellow")
+        print_line(f"  {state}: {failure['input']}: {failure['reason']}: {failure['detail']}", style="yellow")
     if names := result["empty_inputs"]:
         more = f" and {result['empty'] - listed} more" if listed and result["empty"] > listed else ""
-        out.print(f"  without people: {', '.join(names[:listed])}{more}")
+        print_line(f"  without people: {', '.join(names[:listed])}{more}")
     if names := result["videos_without_times"]:
         more = " and more" if listed and len(names) > listed else ""
-        out.print(f"  times by frame number and rate, as the file has none: {', '.join(names[:listed])}{more}")
+        print_line(f"  times by frame number and rate, as the file has none: {', '.join(names[:listed])}{more}")
     if listed and (count := result["quarantined"] + result["frame_failures"] - listed) > 0:
         note(f"  and {count} more: {command_line('runs', 'show', result['run'], '--store', store)}")

@@ -14,7 +14,7 @@ from vestigo.resolve import resolve_search_model
 from vestigo_models.errors import UsageError
 from vestigo_models.text_files import read_text
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, out, print_skipped, print_without_time, progress
+from vestigo_ui.cli.output import Output, out, print_line, print_skipped, print_without_time, progress
 
 if TYPE_CHECKING:
     from vestigo.retrieval.bulk import BulkQueries
@@ -111,7 +111,7 @@ def _read_queries(
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    out.print(
+    print_line(
         f"{result['ranked']} of {result['queries']} queries ranked in {result['seconds']:.1f} s: "
         f"{result['rows']} rows, saved as {result['name']}"
     )

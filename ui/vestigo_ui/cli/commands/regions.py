@@ -15,7 +15,17 @@ from typer import Argument, Option
 from vestigo.resolve import locate_model
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, make_table, note, number_text, out, progress, run_output, run_with_bars
+from vestigo_ui.cli.output import (
+    Output,
+    make_table,
+    note,
+    number_text,
+    out,
+    print_line,
+    progress,
+    run_output,
+    run_with_bars,
+)
 from vestigo_ui.cli.parser_options import LabelMapOption, ParserOption
 
 if TYPE_CHECKING:
@@ -190,7 +200,7 @@ def _print_folder(result: Mapping[str, Any]) -> None:
         f"{result['seconds']:.1f} s, {result['images_per_second']:.1f} images/s"
     )
     for failure in result["failures"][:MAX_LISTED]:
-        out.print(f"  quarantined: {failure['image']}: {failure['reason']}: {failure['detail']}", style="yellow")
+        print_line(f"  quarantined: {failure['image']}: {failure['reason']}: {failure['detail']}", style="yellow")
     if len(result["failures"]) > MAX_LISTED:
         note(f"  and {len(result['failures']) - MAX_LISTED} more: --json lists them all")
     if "judged" in result:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from typer import Argument, Option, Typer
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, command, make_table, out, print_run, run_output, run_with_bars
+from vestigo_ui.cli.output import Output, command, make_table, out, print_line, print_run, run_output, run_with_bars
 from vestigo_workers.runs.result import read_result, summarize, summarize_totals
 
 app = Typer(help="Runs and their results; resume, retry or cancel them.", no_args_is_help=True)
@@ -97,5 +97,5 @@ def _print_retried(result: Mapping[str, Any], *, store: str) -> None:
     retried = result["retried"]
     out.print(f"{retried} input{'s' if retried > 1 else ''} tried again")
     for name in result["left"][:10]:
-        out.print(f"  its video is not where it was indexed: {name}", style="yellow")
+        print_line(f"  its video is not where it was indexed: {name}", style="yellow")
     print_run(result, store=store)
