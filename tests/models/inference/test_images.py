@@ -290,6 +290,12 @@ def test_pixels_of_a_jpeg_2000_codestream_are_bounded() -> None:
     assert reason_of(bytes(data)) in ("too-large", "damaged")
 
 
+@pytest.mark.parametrize("size", ["65501 1", "1 65501"])
+def test_width_and_height_are_bounded(size: str) -> None:
+    with pytest.raises(BadInput, match="a side of more than 65,500; cut it into parts"):
+        decode_image(f"P5 {size} 255\n".encode() + bytes(65501))
+
+
 def test_tiles_of_a_tiff_are_bounded() -> None:
     data = bytearray(encode(RGB, "TIFF"))
     for old, new in ((278, 322), (284, 323)):
