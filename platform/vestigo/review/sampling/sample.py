@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from vestigo.resolve import require_attributes
-from vestigo.retrieval.gallery import EVERYWHERE, Scope
+from vestigo.retrieval.gallery import EVERYWHERE, Scope, count_without_time, without_time_note
 from vestigo.review.labels.agreement import known_labels
 from vestigo.review.sampling.candidates import CandidateTasks, collect_tasks
 from vestigo.review.sampling.probabilities import inclusion_probabilities, systematic_sample
@@ -86,7 +86,9 @@ def sample_tasks(
         store, model, unit=request.unit, scope=request.scope, labels=known_labels(store, schema), progress=progress
     )
     if not candidates.tasks:
-        raise UsageError(f"there is no crop of model {model.name} to be reviewed: index an archive, or widen the scope")
+        note = without_time_note(count_without_time(store, model, request.scope))
+        remedy = note or "index an archive, or widen the scope"
+        raise UsageError(f"there is no crop of model {model.name} to be reviewed: {remedy}")
     known = store.review.existing_keys(project, [task.key for task in candidates.tasks])
     sampled = np.array([task.key in known for task in candidates.tasks], dtype=np.bool_)
     seed = len(store.review.samples(project)) if request.seed is None else request.seed

@@ -334,3 +334,5 @@ def test_crops_without_time_are_counted(
         assert json.loads(capsys.readouterr().out)["without_time"] == 2
     assert run(["search", *names, *span[:2], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["without_time"] == 0
+    assert run([*commands[3], *span[:3], "2030-01-01"]) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
