@@ -116,12 +116,15 @@ def test_clusters_are_learnt_without_the_regions_of_a_parser(data: TrainingSet, 
     bags = dataclasses.replace(data, parsed=np.where(data.parsed > 0, BELONGINGS, 0).astype(np.uint8))
     without = dataclasses.replace(data, parsed=None)
     keys = {"epochs": 1, "fls.clusters": 4, "network.regions": 4}
-    losses = [
-        train(short("clustering", **keys), given, tmp_path / name).losses
+    results = [
+        train(short("clustering", **keys), given, tmp_path / name)
         for name, given in (("bags", bags), ("without", without))
     ]
-    assert losses[0] == losses[1]
-    assert losses[0]["parsing"] > 0
+    assert results[0].losses == results[1].losses
+    assert results[0].losses["parsing"] > 0
+    # The refresh is not compared with the parser's maps either.
+    logs = [(tmp_path / name / "losses.jsonl").read_text("utf-8") for name in ("bags", "without")]
+    assert logs[0] == logs[1]
 
 
 def test_refreshes_are_logged_with_the_step_that_follows(data: TrainingSet, tmp_path: Path) -> None:
