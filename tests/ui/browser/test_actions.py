@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.screenshots import settled
-from tests.support.signed_in import PATIENCE_S
+from tests.support.signed_in import PATIENCE_S, serve_app
 from tests.ui.browser.test_find import results
+from tools.label_studio import free_port
 from vestigo.store.audit.records import query_key
 from vestigo.store.open import Store
 
@@ -63,6 +65,30 @@ def test_verdicts_survive_reload_and_repeated_keys(visit: Visit, screen: Screen,
         expect(page.get_by_role("status").filter(has_text="All actions are saved")).to_be_visible()
         rows = store.verdicts.history(query_key(crops=[query]))
     assert [row.verdict for row in rows] == ["confirmed", None, "rejected", None, "not sure"]
+
+
+def test_verdicts_are_saved_after_server_was_killed(
+    archive: Archive, enter: Callable[..., Page], tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    query, port = archive.crops[5]["crop_id"], free_port()
+    with serve_app(archive.store, tmp_path, port=port) as screen:
+        page = enter(f"{screen.url}/find?crop={query}")
+        settled(page)
+        order = results(page).evaluate_all("(buttons) => buttons.map((button) => button.dataset.crop)")[:6]
+        results(page).first.focus()
+        for key in "cccrrr":
+            page.keyboard.press(key)
+            page.keyboard.press("ArrowRight")
+            if key == "c":
+                screen.process.kill()
+    with serve_app(archive.store, tmp_path, port=port):
+        expect(page.get_by_role("status").filter(has_text="All actions are saved")).to_be_visible()
+    with Store.open(archive.store) as store:
+        rows = store.verdicts.history(query_key(crops=[query]))
+    assert [row.crop for row in rows] == order
+    assert [row.verdict for row in rows] == ["confirmed"] * 3 + ["rejected"] * 3
 
 
 DELAYED_MESSAGES = """

@@ -3,6 +3,7 @@
 // Keys that are pressed in a dialog, or before it is shown, wait in a queue of their own until its component takes them.
 const STORAGE = "vestigo-actions";
 const RESEND_MS = 4000;
+const MAX_DOUBLINGS = 4;
 const BUTTON = "st-key-queued-";
 const MAX_SAVED = 500;
 // A result that has not come by then does not come: keys are dropped.
@@ -76,7 +77,8 @@ function openQueue(user) {
       for (const entry of saving) entry.sent += 1;
       if (ofDialog.length) dialog.send(ofDialog.map(message));
       if (ofPage.length) send(ofPage.map(message));
-      timer = setTimeout(transmit, RESEND_MS);
+      // A run that takes longer is not stopped again and again.
+      timer = setTimeout(transmit, RESEND_MS * 2 ** Math.min(saving.at(-1).sent - 1, MAX_DOUBLINGS));
     }
     changed();
   }

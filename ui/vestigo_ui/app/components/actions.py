@@ -18,8 +18,8 @@ from vestigo_ui.app.errors import STORE_ERRORS, report_errors
 
 KEY, DIALOG_KEY = "actions", "result-bar"
 """Session keys of the components that send actions: the queue, and the bar of the dialog of a result."""
-HANDLERS, WAITING = "actions-handlers", "actions-waiting"
-"""Session keys: the handlers by scope, and the ids of actions whose scope is not shown yet."""
+HANDLERS, WAITING, CLOSED = "actions-handlers", "actions-waiting", "actions-closed"
+"""Session keys: the handlers by scope, the scopes of actions that wait for theirs by id, and those of a closed page."""
 FIELDS = ("id", "scope", "action", "crop", "note")
 """Fields of an action of the browser."""
 BUTTON = "queued-"
@@ -96,10 +96,11 @@ def _sent(key: str) -> Iterable[Mapping[str, Any]]:
 
 
 def rerun_for_waiting() -> None:
-    """Run the page again if it has set the handler of an action that waits for it."""
-    handlers = st.session_state.get(HANDLERS, {})
-    if any(scope in handlers for scope in st.session_state.get(WAITING, {}).values()):
+    """Run the page again if it has set the handler of an action that waits for it; call this after the whole page."""
+    handlers, waiting = st.session_state.get(HANDLERS, {}), st.session_state.get(WAITING, {})
+    if any(scope in handlers for scope in waiting.values()):
         st.rerun()
+    st.session_state[CLOSED] = waiting
 
 
 def _apply_all(
@@ -110,7 +111,7 @@ def _apply_all(
     The scopes of others, whose page is not shown yet, are written to `waiting` by id.
     """
     handlers: Mapping[str, Handler] = st.session_state.get(HANDLERS, {})
-    before: Mapping[str, str] = st.session_state.get(WAITING, {})
+    closed: Mapping[str, str] = st.session_state.get(CLOSED, {})
     for entry in entries:
         name, scope, action, crop, note = (str(entry.get(field, "")) for field in FIELDS)
         place = context.user.name, name
@@ -119,7 +120,7 @@ def _apply_all(
             yield name, shared_outcomes().get_or_compute(place, apply)
         elif (outcome := shared_outcomes().get(place)) is not None:
             yield name, outcome
-        elif name in before:
+        elif name in closed:
             yield name, "its page is closed. Open the page again and repeat it"
         else:
             waiting[name] = scope

@@ -164,7 +164,7 @@ def _show_open_crop(context: PageContext, selection: AttributesSelection, sample
         if attribute.name in sighting.attributes
     ]
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
-        st.image(load_crops(context, [crop], model=selection.model.digest)[crop], width=96)
+        st.image(load_crops(context, [crop], model=selection.model.digest)[crop], width=96, alt="The opened crop")
         with st.container(width="stretch"):
             st.markdown(f"**{escape_md(sighting.camera)}**, {format_moment(sighting.time, sighting.offset_s)}")
             st.caption(" · ".join(predictions))

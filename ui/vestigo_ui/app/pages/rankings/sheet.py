@@ -195,7 +195,7 @@ def show_query(context: PageContext, opened: OpenRanking, pair: RankingPair | No
         query, *rows = _tiles(context, strip, images, pair)
         left, right = st.columns([1, 9], gap="medium")
         with left:
-            st.image(query.image, width="stretch")
+            st.image(query.image, width="stretch", alt="The query")
             st.markdown(f"**{escape_md(query.title)}**")
             st.caption("  \n".join(escape_md(line) for line in query.lines if line))
         with right:
@@ -236,7 +236,7 @@ def _show_crop(context: PageContext, crop: str, model: str) -> None:
     """Show a row alone: its query is an image without a stored descriptor."""
     context.audit_once("view", crop=crop)
     (row,) = load_facts(context, [crop], model=model)
-    st.image(load_crops(context, [crop], model=model)[crop], width=160)
+    st.image(load_crops(context, [crop], model=model)[crop], width=160, alt="The crop")
     st.caption(f"{escape_md(row['camera'])} · crop {crop}")
     st.link_button("Find with this crop", f"/find?crop={crop}", icon=":material/person_search:", type="tertiary")
 
