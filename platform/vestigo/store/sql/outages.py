@@ -21,6 +21,7 @@ _SQLITE = {
     sqlite3.SQLITE_PROTOCOL: ("cannot be locked", "use PostgreSQL for a store on this file system"),
 }
 _POSTGRESQL = {
+    "22P05": ("cannot hold this text", "create the database with ENCODING 'UTF8'"),
     "25006": ("is read-only", "name the primary server, not a standby"),
     "42501": ("refuses this account", "let this account read and write the catalogue"),
     "53100": ("cannot grow", "free disk space on the database server"),

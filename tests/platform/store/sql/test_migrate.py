@@ -21,7 +21,7 @@ from vestigo.store.sql import database, migrate
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import VERSION_TABLE, migrations_folder
 from vestigo.store.sql.tables import SCHEMA_REVISION, Base
-from vestigo_models.errors import StoreError
+from vestigo_models.errors import StoreError, StoreUnavailable
 
 pytestmark = pytest.mark.slow
 
@@ -190,19 +190,30 @@ def test_credentials_are_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not re.search("hunter2", str(error.value))
 
 
-@pytest.mark.postgres
-def test_database_of_encoding_sql_ascii(postgres_server: str, tmp_path: Path) -> None:
-    ref = tmp_path / "store.toml"
-    name = f"ascii_{secrets.token_hex(4)}"
+@pytest.fixture(params=["SQL_ASCII", "LATIN1"])
+def encoded(request: pytest.FixtureRequest, postgres_server: str, tmp_path: Path) -> tuple[str, Path]:
+    """An encoding and a store in a database of that encoding."""
+    name = f"encoded_{secrets.token_hex(4)}"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(
-            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            f"CREATE DATABASE {name} ENCODING '{request.param}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
         )
+    ref = tmp_path / "store.toml"
     ref.write_text(f'database = "{postgres_server.rpartition("/")[0]}/{name}"\ndata = "data"\n')
+    return request.param, ref
+
+
+@pytest.mark.postgres
+def test_databases_of_other_encodings_hold_what_they_can(encoded: tuple[str, Path]) -> None:
+    encoding, ref = encoded
+    name = "Größe 尺寸" if encoding == "SQL_ASCII" else "Größe"
     with Store.open(ref) as store:
-        store.models.register("a" * 64, name="Größe 尺寸", location="x")
+        store.models.register("a" * 64, name=name, location="x")
     with Store.open(ref) as store:
-        assert [model.name for model in store.models.list()] == ["Größe 尺寸"]
+        assert [model.name for model in store.models.list()] == [name]
+        if encoding == "LATIN1":
+            with pytest.raises(StoreUnavailable, match=r"cannot hold this text \(.*LATIN1.*\): create the"):
+                store.models.register("a" * 64, name="尺寸", location="x")
 
 
 @pytest.mark.postgres
