@@ -188,13 +188,9 @@ def read_labels(
 
 def _share_identity(files: DatasetFiles, train: IdentityLabels, test: IdentityLabels) -> bool:
     """Whether the annotation names an identity of the images in its split; True without identities."""
-    pids = [
-        ({label.pid for label in part.labels if label and label.pid > 0}, train if split == TRAIN else test)
-        for split, part in files.splits.items()
-    ]
-    return not any(of_images for of_images, _ in pids) or any(
-        not of_images.isdisjoint(people.pids.tolist()) for of_images, people in pids
-    )
+    people = {split: (train if split == TRAIN else test).pids for split in files.splits}
+    pids = [(label.pid, split) for split, part in files.splits.items() for label in part.labels if label]
+    return all(pid <= 0 for pid, _ in pids) or any(pid in people[split] for pid, split in pids)
 
 
 def _require_splits(root: Path, layout: Layout, files: DatasetFiles) -> None:

@@ -91,7 +91,7 @@ class Database:
     def change(self, change: Callable[[Session], R]) -> R:
         """Return what `change` returns in a transaction of its own, which is repeated during short outages.
 
-        It takes effect once: if the reply to a commit is lost, the server is asked for the state of the transaction.
+        It takes effect once: if the reply to a commit is lost, the server tells the state of the transaction.
         """
         attempts: list[tuple[int | None, R]] = []
 
