@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.footage import numbered, write_video
 from vestigo.ingest.video.decode import FrameReader, read_frame, split_video
+from vestigo.ingest.video.pixels import to_rgb
 from vestigo.ingest.video.probe import probe_video
 
 ONE = 1 << 16
@@ -140,3 +141,10 @@ def test_palette_is_known_in_every_slice(tmp_path: Path) -> None:
             np.testing.assert_array_equal(frame.image[20, 120], [0, 0, 0])
             assert tuple(frame.image[20, 8]) in {(0, 0, 0), (200, 120, 40)}
             assert (frame.image[20, 8].any()) == frame.index % 2
+
+
+def test_untagged_hd_frame_has_colours_of_bt709() -> None:
+    red = np.full((720, 64, 3), (200, 30, 30), np.uint8)
+    frame = av.VideoFrame.from_ndarray(red, format="rgb24").reformat(format="yuv444p", dst_colorspace="ITU709")
+    frame.colorspace = 2  # not specified
+    assert np.abs(to_rgb(frame, (64, 720)).astype(int) - red).max() <= 4

@@ -133,7 +133,7 @@ FOOTAGE = {
     "ts steps back": Footage(
         "a.ts", H264, lambda position: 0.0 if position < 20 else -0.5, truth=lambda number: number / 10
     ),
-    "ts hevc loss": Footage("a.ts", {"codec": "libx265", "keyframe_every": 20}, damage=without_packets(26, 28)),
+    "ts hevc loss": Footage("a.ts", {"codec": "libx265", "keyframe_every": 20}, damage=without_packets(22, 24)),
     "ts with few stamps": Footage(
         "a.ts",
         FLAT,
