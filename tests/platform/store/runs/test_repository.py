@@ -65,6 +65,13 @@ def test_a_run_from_plan_to_end(store: Store) -> None:
         store.runs.take_lease(run.id)
 
 
+def test_reason_of_failed_run_holds_no_credentials(store: Store) -> None:
+    run = begin(store)
+    store.runs.take_lease(run.id)
+    store.runs.finish(run.id, "failed", error="s3://key:word@bucket/p is gone")
+    assert store.runs.get(run.id).error == "s3://***@bucket/p is gone"
+
+
 def test_runs_are_found(store: Store) -> None:
     first, second, other = begin(store), begin(store), begin(store, fingerprint="e" * 64)
     assert [run.id for run in store.runs.list()] == [first.id, second.id, other.id]
