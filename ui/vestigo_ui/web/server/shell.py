@@ -39,10 +39,12 @@ _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _PAGE = re.compile(r"/[^/.]*")
 
 
-def make_options(address: str, port: int) -> dict[str, str | int | bool]:
+def make_options(address: str, port: int) -> dict[str, str | float | bool]:
     """Return Streamlit's options, which override its configuration files.
 
     Tracebacks may contain paths and stay in the terminal. Tables are exported only by the audited downloads of a page.
+    The browser keeps no large elements: on a slow connection it can drop one that it has just reported as kept, and
+    Streamlit then shows "Connection error" over the page.
     """
     return {
         "server.address": address,
@@ -56,6 +58,7 @@ def make_options(address: str, port: int) -> dict[str, str | int | bool]:
         "server.enableXsrfProtection": True,
         "server.enableStaticServing": False,
         "server.enableAgentApi": False,
+        "global.minCachedMessageSize": 1e12,
         "browser.gatherUsageStats": False,
         "client.disableDataExport": True,
         "client.showErrorDetails": "none",
