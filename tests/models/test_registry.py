@@ -49,12 +49,12 @@ def detectors(monkeypatch: pytest.MonkeyPatch) -> ComponentRegistry:
 def test_registered_detector_is_made_and_listed(detectors: ComponentRegistry) -> None:
     register_detector("fixed", FixedDetector, help="One box.", argument="NUMBER")
     assert make_detector("fixed:7").name == "fixed:7"
-    assert detectors.usage == "auto, none, hog, hf:FOLDER_OR_ID or fixed:NUMBER"
-    with pytest.raises(ConfigError, match="use auto, none, hog, hf:FOLDER_OR_ID or fixed:NUMBER"):
+    assert detectors.usage == "auto, none, nanodet, hog, hf:FOLDER_OR_ID or fixed:NUMBER"
+    with pytest.raises(ConfigError, match="use auto, none, nanodet, hog, hf:FOLDER_OR_ID or fixed:NUMBER"):
         make_detector("fixed")
 
 
-@pytest.mark.parametrize("name", ["hog", "auto", "none"])
+@pytest.mark.parametrize("name", ["nanodet", "hog", "auto", "none"])
 def test_name_is_registered_once(detectors: ComponentRegistry, name: str) -> None:
     with pytest.raises(ConfigError, match=f"'{name}' is already registered"):
         register_detector(name, FixedDetector)
@@ -96,7 +96,7 @@ def test_existing_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_auto_and_none() -> None:
     assert active_detector("none") is None
-    assert make_detector("auto").name == "hog"
+    assert make_detector("auto").name == "nanodet"
     assert resolve_auto("auto", only_crops=True) == "none"
     assert resolve_auto("auto", only_crops=False) == "auto"
     assert resolve_auto("hog", only_crops=True) == "hog"
@@ -106,6 +106,6 @@ def test_auto_and_none() -> None:
 
 
 def test_every_entry_has_help() -> None:
-    references = ("hog", "hf:x", "default", "package:x", "schp:x", "labels:x")
-    registries = (DETECTORS, DETECTORS, PARSERS, PARSERS, PARSERS, PARSERS)
+    references = ("nanodet", "hog", "hf:x", "default", "package:x", "schp:x", "labels:x")
+    registries = (DETECTORS, DETECTORS, DETECTORS, PARSERS, PARSERS, PARSERS, PARSERS)
     assert all(kind.find(reference)[0].help for kind, reference in zip(registries, references, strict=True))

@@ -1,4 +1,4 @@
-"""The default detector: histograms of oriented gradients with OpenCV's people detector.
+"""Histograms of oriented gradients with OpenCV's people detector.
 
 Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005. It needs no weights and runs on a
 CPU. It finds upright, fully visible people, and misses sitting, bent and occluded people.

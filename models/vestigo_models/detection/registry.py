@@ -11,11 +11,17 @@ if TYPE_CHECKING:
     from vestigo_models.detection.base import Detector
 
 AUTO, NONE = "auto", "none"
-DEFAULT_DETECTOR = "hog"
+DEFAULT_DETECTOR = "nanodet"
 CROP_MAX_HEIGHT = 300
 """Pixels. `auto` takes a still image that is taller than wide and at most this high for a crop."""
 DetectorFactory = Callable[[str, str], "Detector"]
 """Makes a detector from what follows the colon of its reference, and a torch device."""
+
+
+def _nanodet(_argument: str, device: str) -> Detector:
+    from vestigo_models.detection.nanodet import NanoDetDetector
+
+    return NanoDetDetector(device=device)
 
 
 def _hog(_argument: str, _device: str) -> Detector:
@@ -35,6 +41,7 @@ DETECTORS: ComponentRegistry[DetectorFactory] = ComponentRegistry(
     "detector",
     "vestigo.detectors",
     [
+        Component(name="nanodet", factory=_nanodet, help="A small network that ships with Vestigo."),
         Component(name="hog", factory=_hog, help="OpenCV's people detector; needs no weights."),
         Component(name="hf", factory=_transformers, argument="FOLDER_OR_ID", help=_TRANSFORMERS),
     ],

@@ -152,7 +152,7 @@ def test_digest_depends_on_parameters() -> None:
 
 @pytest.mark.parametrize("ref", ["yolo", "", "hf:"])
 def test_unknown_detector_is_refused(ref: str) -> None:
-    with pytest.raises(ConfigError, match="use auto, none, hog or hf:FOLDER_OR_ID"):
+    with pytest.raises(ConfigError, match="use auto, none, nanodet, hog or hf:FOLDER_OR_ID"):
         make_detector(ref)
 
 

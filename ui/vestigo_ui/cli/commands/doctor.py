@@ -90,7 +90,7 @@ def _describe_library(required: Requirement) -> str:
     remedy="pip uninstall every opencv package, then pip install 'opencv-python-headless<4.13'",
 )
 def _describe_opencv() -> str:
-    """Describe the one OpenCV distribution, which must have the people detector of the default detector."""
+    """Describe the one OpenCV distribution, which must have the people detector of `hog`."""
     names = (distribution.name for distribution in importlib.metadata.distributions())
     installed = sorted({name for name in names if name and name.lower().startswith("opencv")})
     if len(installed) != 1:
