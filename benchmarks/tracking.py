@@ -1,9 +1,15 @@
-"""Detection and tracking against the truth of rendered footage.
+"""Detection and tracking against truth: rendered footage, or a video with truth in MOT format.
 
+    pip install --no-deps trackeval==1.3.0     # its pin of NumPy is newer than ours; the metrics run with both
     python benchmarks/tracking.py --identities 12 --cameras 3 --seconds 40
+    python benchmarks/tracking.py --footage PETS09-S2L1.mp4 --truth gt.txt
 
 Boxes: recall and precision at IoU 0.5 over the sampled frames, of all detections and of those in tracklets.
-Tracks: misses, false alarms, identity switches and MOTA (Bernardin and Stiefelhagen 2008), IDF1 (Ristani et al. 2016).
+Tracks: MOTA and identity switches (Bernardin and Stiefelhagen 2008), IDF1 (Ristani et al. 2016), HOTA (Luiten et al.
+2021), computed by TrackEval.
+
+Truth has the columns frame, id, left, top, width and height. Without a header it is a `gt.txt` of MOTChallenge: frames
+from 1, and rows whose seventh column is 0 do not count. With a header, frames count from 0.
 """
 
 from __future__ import annotations
@@ -14,11 +20,14 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
+import torch
 from scipy.optimize import linear_sum_assignment
+from trackeval.metrics import CLEAR, HOTA, Identity
 
 from tests.support.crop_candidates import candidate_table
 from vestigo.datasets.synthetic import write_rendered
@@ -30,10 +39,12 @@ from vestigo.ingest.video.assembly import assemble_tracklets, join_tracks
 from vestigo.ingest.video.decode import FrameReader
 from vestigo.ingest.video.slices import process_slice
 from vestigo_models.detection.base import iou_matrix
-from vestigo_models.detection.registry import make_detector
+from vestigo_models.detection.registry import AUTO, make_detector
 from vestigo_models.tracking.config import TrackingConfig
 
 BOX = ["x", "y", "w", "h"]
+MIN_IOU = 0.5
+AT_MIN_IOU = {"THRESHOLD": MIN_IOU, "PRINT_CONFIG": False}
 
 
 def detections_of(
@@ -56,12 +67,12 @@ def detections_of(
         frames(), detector, name=video.name, digest=video.digest, owned=owned, complete=True, config=shard.tracking
     )
     seconds = (time.perf_counter() - start) / max(1, len(sampled))
-    found = assemble_tracklets(
+    assembled = assemble_tracklets(
         part.detections, candidate_table(part.candidates), digest=video.digest, config=shard.tracking
     )
     table = part.detections.to_pandas()
     table["tracklet"] = ""
-    kept = set(found.rows["tracklet"].to_pylist())
+    kept = set(assembled.rows["tracklet"].to_pylist())
     ordered = part.detections.sort_by([("frame", "ascending"), ("id", "ascending")])
     ids = ordered["id"].to_pylist()
     for root, rows in join_tracks(ids, ordered["predecessor"].to_pylist()).items():
@@ -71,55 +82,115 @@ def detections_of(
     return table, sampled, seconds
 
 
-def match_boxes(truth: pd.DataFrame, found: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return pairs (row of truth, row of detections) of one frame at IoU >= 0.5, as many and as tight as possible."""
-    if truth.empty or found.empty:
-        return []
-    iou = iou_matrix(truth[BOX].to_numpy(), found[BOX].to_numpy())
-    rows, columns = linear_sum_assignment(np.where(iou >= 0.5, -1.0 - iou, 0.0))
-    return [(r, c) for r, c in zip(rows, columns, strict=True) if iou[r, c] >= 0.5]
+def read_truth(path: Path) -> pd.DataFrame:
+    """Return the columns frame (from 0), pid, x, y, w, h of a file in MOT format."""
+    with path.open(encoding="utf-8") as file:
+        has_header = not file.readline().split(",")[0].strip().isdigit()
+    table = pd.read_csv(path, header=0 if has_header else None)
+    if not has_header:
+        if table.shape[1] > 6:
+            table = table[table[6] != 0]
+        table[0] -= 1
+    table = table.iloc[:, :6]
+    table.columns = pd.Index(["frame", "pid", *BOX])
+    return table
 
 
-class Score:
-    """Counts summed over frames and videos."""
+def sequence(truth: pd.DataFrame, detections: pd.DataFrame, frames: list[int], track: str) -> dict[str, Any]:
+    """Return one video as TrackEval's metrics read it; the column `track` of detections names their tracks."""
+    people = {pid: number for number, pid in enumerate(sorted(truth["pid"].unique()))}
+    tracks = {name: number for number, name in enumerate(sorted(detections[track].unique()))}
+    truth_ids, track_ids, overlaps = [], [], []
+    for frame in frames:
+        true_rows, rows = truth[truth["frame"] == frame], detections[detections["frame"] == frame]
+        truth_ids.append(true_rows["pid"].map(people).to_numpy(dtype=int))
+        track_ids.append(rows[track].map(tracks).to_numpy(dtype=int))
+        overlaps.append(iou_matrix(true_rows[BOX].to_numpy(), rows[BOX].to_numpy()))
+    return {
+        "num_timesteps": len(frames),
+        "num_gt_ids": len(people),
+        "num_tracker_ids": len(tracks),
+        "num_gt_dets": sum(map(len, truth_ids)),
+        "num_tracker_dets": sum(map(len, track_ids)),
+        "gt_ids": truth_ids,
+        "tracker_ids": track_ids,
+        "similarity_scores": overlaps,
+    }
 
-    def __init__(self) -> None:
-        self.truth = self.found = self.hits = self.switches = 0
-        self.last: dict[tuple, str] = {}
-        self.together: dict[tuple, int] = {}
 
-    def add(self, video: str, truth: pd.DataFrame, found: pd.DataFrame) -> None:
-        pairs = match_boxes(truth, found)
-        self.truth += len(truth)
-        self.found += len(found)
-        self.hits += len(pairs)
-        for row, column in pairs:
-            person, track = (video, int(truth["pid"].iloc[row])), str(found["tracklet"].iloc[column])
-            self.switches += self.last.get(person, track) != track
-            self.last[person] = track
-            self.together[person, track] = self.together.get((person, track), 0) + 1
+def combined(metric: CLEAR | Identity | HOTA, sequences: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a metric over all videos."""
+    return metric.combine_sequences({str(n): metric.eval_sequence(data) for n, data in enumerate(sequences)})
 
-    def boxes(self) -> dict[str, float]:
-        recall, precision = self.hits / max(1, self.truth), self.hits / max(1, self.found)
-        return {"truth": self.truth, "found": self.found, "recall": round(recall, 3), "precision": round(precision, 3)}
 
-    def tracks(self) -> dict[str, float]:
-        misses, alarms = self.truth - self.hits, self.found - self.hits
-        people = sorted({person for person, _ in self.together})
-        tracks = sorted({track for _, track in self.together})
-        shared = np.array([[self.together.get((p, t), 0) for t in tracks] for p in people]).reshape(len(people), -1)
-        identified = shared[linear_sum_assignment(-shared)].sum() if shared.size else 0
-        return {
-            "people": len(people),
-            "tracklets": len(tracks),
-            "misses": misses,
-            "false_alarms": alarms,
-            "switches": self.switches,
-            "MOTA": round(1 - (misses + alarms + self.switches) / max(1, self.truth), 3),
-            "IDF1": round(2 * float(identified) / max(1, self.truth + self.found), 3),
-            # The share of a tracklet's boxes that show its main person.
-            "purity": round(float(shared.max(axis=0).sum() / max(1, shared.sum())), 4) if shared.size else 0.0,
-        }
+def boxes(sequences: list[dict[str, Any]]) -> dict[str, float]:
+    """Return recall and precision of boxes."""
+    clear = combined(CLEAR(AT_MIN_IOU), sequences)
+    counts = {key: sum(data[f"num_{name}_dets"] for data in sequences) for key, name in
+              (("truth", "gt"), ("detections", "tracker"))}  # fmt: skip
+    return {**counts, "recall": round(float(clear["CLR_Re"]), 3), "precision": round(float(clear["CLR_Pr"]), 3)}
+
+
+def tracks(sequences: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the metrics of tracks."""
+    clear = combined(CLEAR(AT_MIN_IOU), sequences)
+    identity, hota = combined(Identity(AT_MIN_IOU), sequences), combined(HOTA(), sequences)
+    return {
+        "people": sum(data["num_gt_ids"] for data in sequences),
+        "tracklets": sum(data["num_tracker_ids"] for data in sequences),
+        "misses": int(clear["CLR_FN"]),
+        "false_alarms": int(clear["CLR_FP"]),
+        "switches": int(clear["IDSW"]),
+        "MOTA": round(float(clear["MOTA"]), 3),
+        "IDF1": round(float(identity["IDF1"]), 3),
+        # Means over IoU 0.05 to 0.95.
+        "HOTA": round(float(np.mean(hota["HOTA"])), 3),
+        "DetA": round(float(np.mean(hota["DetA"])), 3),
+        "AssA": round(float(np.mean(hota["AssA"])), 3),
+    }
+
+
+def detected_rows(truth: pd.DataFrame, detections: pd.DataFrame) -> set[int]:
+    """Return the rows of the truth of one frame that are detected, as many and as tight as possible."""
+    overlaps = iou_matrix(truth[BOX].to_numpy(), detections[BOX].to_numpy())
+    rows, columns = linear_sum_assignment(np.where(overlaps >= MIN_IOU, -1.0 - overlaps, 0.0))
+    return {int(row) for row, column in zip(rows, columns, strict=True) if overlaps[row, column] >= MIN_IOU}
+
+
+def measure(videos: list[tuple[VideoInput, pd.DataFrame]], detector: str, config: TrackingConfig) -> dict[str, object]:
+    """Return the metrics over videos with their truth."""
+    everything: list[dict[str, Any]] = []
+    tracked: list[dict[str, Any]] = []
+    by_height: dict[int, list[int]] = {}
+    seconds = []
+    for video, truth in videos:
+        table, sampled, took = detections_of(video, detector, config)
+        seconds.append(took)
+        truth = truth[truth["frame"].isin(sampled)]
+        everything.append(sequence(truth, table, sampled, "id"))
+        tracked.append(sequence(truth, table[table["tracklet"] != ""], sampled, "tracklet"))
+        for frame in sampled:
+            people = truth[truth["frame"] == frame]
+            detected = detected_rows(people, table[table["frame"] == frame])
+            for row, height in enumerate(people["h"]):
+                counts = by_height.setdefault(int(height) // 50 * 50, [0, 0])
+                counts[0] += row in detected
+                counts[1] += 1
+    return {
+        "detections": boxes(everything),
+        "in_tracklets": boxes(tracked),
+        "tracks": tracks(tracked),
+        "recall_by_height": {f"{low}-{low + 50} px": f"{hits}/{n}" for low, (hits, n) in sorted(by_height.items())},
+        "seconds_per_sampled_frame": round(float(np.mean(seconds)), 3),
+    }
+
+
+def rendered_videos(root: Path) -> list[tuple[VideoInput, pd.DataFrame]]:
+    """Return the videos of a rendered camera network with their truth."""
+    truth = pd.read_parquet(root / "truth.parquet")
+    names = truth["video"].map(lambda name: Path(str(name)).name)
+    videos = [video for video in discover(root / "videos") if isinstance(video, VideoInput)]
+    return [(video, truth[names == Path(video.name).name]) for video in videos]
 
 
 def main() -> None:
@@ -130,12 +201,17 @@ def main() -> None:
     parser.add_argument("--preset", default="default")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--fps", type=float, default=5.0)
-    parser.add_argument("--detector", default="hog")
+    parser.add_argument("--detector", default=AUTO)
     parser.add_argument(
-        "--footage", type=Path, help="what `vestigo render --video-seconds` wrote, instead of rendering"
+        "--footage", type=Path, help="what `vestigo render --video-seconds` wrote, or a video, instead of rendering"
     )
+    parser.add_argument("--truth", type=Path, help="truth of the video in MOT format")
     arguments = parser.parse_args()
+    if arguments.truth is not None and arguments.footage is None:
+        parser.error("--truth needs the video that it is about: --footage VIDEO")
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    config = TrackingConfig(fps=arguments.fps)
     with TemporaryDirectory() as folder:
         root = arguments.footage or Path(folder) / "rendered"
         if arguments.footage is None:
@@ -148,33 +224,12 @@ def main() -> None:
                 video_seconds=arguments.seconds,
                 seed=arguments.seed,
             )
-        print(json.dumps(measure(root, arguments.detector, TrackingConfig(fps=arguments.fps)), indent=2))
-
-
-def measure(root: Path, detector: str, config: TrackingConfig) -> dict[str, object]:
-    truth = pd.read_parquet(root / "truth.parquet")
-    everything, tracked, by_height, seconds = Score(), Score(), {}, []
-    for video in discover(root / "videos"):
-        assert isinstance(video, VideoInput)
-        table, sampled, took = detections_of(video, detector, config)
-        seconds.append(took)
-        of_video = truth[truth["video"].map(lambda name: Path(str(name)).name) == Path(video.name).name]
-        for frame in sampled:
-            here, found = of_video[of_video["frame"] == frame], table[table["frame"] == frame]
-            everything.add(video.name, here, found)
-            tracked.add(video.name, here, found[found["tracklet"] != ""])
-            hit = {row for row, _ in match_boxes(here, found)}
-            for row, height in enumerate(here["h"]):
-                key = f"{int(height) // 50 * 50}-{int(height) // 50 * 50 + 50} px"
-                seen, of = by_height.get(key, (0, 0))
-                by_height[key] = (seen + (row in hit), of + 1)
-    return {
-        "detections": everything.boxes(),
-        "in_tracklets": tracked.boxes(),
-        "tracks": tracked.tracks(),
-        "recall_by_height": {k: f"{seen}/{of}" for k, (seen, of) in sorted(by_height.items(), key=lambda i: len(i[0]))},
-        "seconds_per_sampled_frame": round(float(np.mean(seconds)), 3),
-    }
+        if arguments.truth is None:
+            videos = rendered_videos(root)
+        else:
+            truth = read_truth(arguments.truth)
+            videos = [(video, truth) for video in discover(root) if isinstance(video, VideoInput)]
+        print(json.dumps(measure(videos, arguments.detector, config), indent=2))
 
 
 if __name__ == "__main__":
