@@ -35,6 +35,7 @@ def test_all_mistakes_of_file_are_reported_together(tmp_path: Path) -> None:
         "a: &a [x]\nfps: *a",
         "start: 2026-13-45",
         "slice_seconds: .inf",
+        "camera: ''",
         f"fps: 5\nshard_{'1' * 5000}",
         f"detector: hf:{'a' * 5000}\nfps: {'a' * 5000}",
         f"model: {'a' * 5000}\nfps: -1",

@@ -50,7 +50,7 @@ class IndexRequest(ExecutorSettings):
     """
 
     sources: tuple[Reference, ...] = Field(min_length=1)
-    camera: str | None = None
+    camera: str | None = Field(default=None, min_length=1)
     start: datetime | None = None
     timezone: str = "UTC"
     name_pattern: str | None = None
