@@ -158,15 +158,16 @@ class Linker:
         if predict:
             expected = expected + then.velocity[tails] * gap
             speed[then.moving[tails]] = config.known_speed_error
-        # Each term of the cost is 1 at its limit.
+        # Distance and size are 1 at their limits.
         height = (then.heights[tails][:, None] + now.heights[heads][None, :]) / 2
         offset = now.centres[heads][None, :, :] - expected[:, None, :]
         distance = np.hypot(offset[..., 0], offset[..., 1]) / (height * (config.jitter + speed * seconds)[:, None])
         ratio = np.log(now.heights[heads][None, :] / then.heights[tails][:, None])
         size = np.abs(ratio) / np.log(config.max_size_ratio)
-        colour = hellinger(then.histograms[tails], now.histograms[heads]) / config.max_appearance
-        cost = 0.4 * distance + 0.2 * size + 0.4 * colour
-        cost[(distance >= 1.0) | (size >= 1.0) | (colour >= 1.0)] = UNLINKED
+        appearance = hellinger(then.histograms[tails], now.histograms[heads])
+        cost = 0.4 * distance + 0.2 * size + 0.4 * appearance / config.max_appearance
+        max_appearance = config.max_step_appearance if gap == 1 else config.max_appearance
+        cost[(distance >= 1.0) | (size >= 1.0) | (appearance >= max_appearance)] = UNLINKED
         rows, columns = linear_sum_assignment(cost)
         is_link = cost[rows, columns] < UNLINKED
         return tails[rows[is_link]], heads[columns[is_link]]

@@ -21,6 +21,7 @@ class TrackingConfig:
     known_speed_error: float = 0.5  # largest error of a predicted position, in heights per second
     max_size_ratio: float = 1.6  # largest ratio of the heights of two linked boxes
     max_appearance: float = 0.45  # largest Hellinger distance of the colours of two linked boxes, 0..1
+    max_step_appearance: float = 0.6  # the same from one cell to the next, where a pole or a person may cover a half
     motion_s: float = 0.6  # time between the frames whose difference is the motion
     min_detections: int = 3  # least number of detections in a tracklet
     min_score: float = 0.6  # least mean score of the third of a tracklet's detections with the highest scores, 0..1

@@ -91,6 +91,13 @@ def test_pairs_beyond_a_limit_are_not_linked(box: list[float], colour: int) -> N
     assert link([first, FrameDetections(1, np.array([box]), colours(colour))], CONFIG)[1].tolist() == [[-1, -1]]
 
 
+@pytest.mark.parametrize(("gap", "is_linked"), [(1, True), (2, False)])
+def test_colours_may_change_more_from_one_cell_to_the_next(gap: int, is_linked: bool) -> None:
+    half_covered = np.array([[0.7, *[0.0] * 14, 0.51**0.5]])  # at a Hellinger distance of 0.55
+    frames = [*straight([0, 1, 2]), FrameDetections(2 + gap, straight([2 + gap])[0].boxes, half_covered)]
+    assert (link(frames, CONFIG)[3].tolist() == [[2, 0]]) == is_linked
+
+
 def test_detection_has_at_most_one_successor() -> None:
     links = link(crowd(3, 80), CONFIG)
     heads = [tuple(row) for frame in links for row in frame.tolist() if row[0] >= 0]
