@@ -66,7 +66,7 @@ def convolutions(graph: Path) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def main() -> None:
     """Write `model.safetensors`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("graph", type=Path, help="nanodet.json, with nanodet.bin beside it")
+    parser.add_argument("graph", type=Path, help="nanodet.json; nanodet.bin is in the same folder")
     parser.add_argument("out", type=Path, help="folder of the package")
     arguments = parser.parse_args()
     state = {}

@@ -10,6 +10,7 @@ No credentials are sent to Label Studio: its server has its own for S3.
 import base64
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -37,15 +38,15 @@ HEIGHT, GAP, BACKGROUND = 256, 6, 255
 """Height of a crop and the gap between crops, in pixels; the grey value of the background."""
 
 
-class ImageStorage:
+class ImageStorage(ABC):
     """A place for task images; by default there is nothing to prepare."""
 
-    def prepare(self, client: LabelStudioClient, remote: int, project: str) -> None:
+    def prepare(self, client: LabelStudioClient, remote: int, project: str) -> None:  # noqa: B027  (optional)
         """Raise ConfigError if project `remote` of the server cannot show the images; called before a task is sent."""
 
+    @abstractmethod
     def save(self, key: str, jpeg: bytes) -> str:
         """Save the image of a task and return the value of the task's image field."""
-        raise NotImplementedError
 
 
 def open_image_storage(spec: str) -> ImageStorage:

@@ -3,6 +3,8 @@
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import av
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from tests.support.footage import numbered, write_video
 from vestigo.ingest.video.decode import FrameReader, read_frame, split_video
 from vestigo.ingest.video.pixels import to_rgb
-from vestigo.ingest.video.probe import probe_video
+from vestigo.ingest.video.probe import probe_video, video_stream
 
 ONE = 1 << 16
 IDENTITY = b"".join(value.to_bytes(4, "big", signed=True) for value in (ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30))
@@ -121,6 +123,28 @@ def test_cover_is_not_the_video(tmp_path: Path) -> None:
         container.mux(moving.encode(None))
     info = probe_video(path)
     assert (info.width, info.height, info.frames) == (96, 64, 20)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (av.stream.Disposition.default | av.stream.Disposition.attached_pic, 0),
+        (av.stream.Disposition.default | av.stream.Disposition.timed_thumbnails, 0),
+        (av.stream.Disposition.default | av.stream.Disposition.still_image, 0),
+        (0, av.stream.Disposition.default),
+    ],
+    ids=["cover", "thumbnails", "still image", "default flag"],
+)
+def test_stream_is_the_one_that_players_choose(first: int, second: int) -> None:
+    """Of two streams the second is chosen, although FFmpeg's own choice is the first."""
+    streams = [
+        SimpleNamespace(
+            disposition=av.stream.Disposition(flags), codec_context=SimpleNamespace(width=96, height=64, options={})
+        )
+        for flags in (first, second)
+    ]
+    container = SimpleNamespace(name="a.mkv", streams=SimpleNamespace(video=streams, best=lambda _kind: streams[0]))
+    assert video_stream(cast(av.container.InputContainer, container)) is streams[1]
 
 
 def test_palette_is_known_in_every_slice(tmp_path: Path) -> None:
