@@ -1,6 +1,8 @@
 """Files with pictures of people: written atomically, readable by their owner only."""
 
+import atexit
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,3 +34,22 @@ def create_private(path: Path, mode: str = "wb", newline: str | None = None) -> 
     finally:
         with suppress(FileNotFoundError):
             os.unlink(partial)
+
+
+def make_temporary_folder(prefix: str) -> Path:
+    """Create a folder of mode 0700 that is removed when this process ends, even if it is killed.
+
+    A shell waits for the end of a pipe that this process holds, and removes the folder then.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    remover = subprocess.Popen(
+        ["sh", "-c", 'cat; rm -rf -- "$0"', str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        # Ctrl-C in a terminal ends all processes of a session.
+        start_new_session=True,
+    )
+    atexit.register(remover.communicate)
+    return folder

@@ -58,6 +58,7 @@ class DatasetFiles:
     splits: dict[str, SplitFiles]  # By `TRAIN`, `QUERY` and `GALLERY`; a split without folder or list is missing
     passed_over: dict[str, int]  # Number of other files by kind
     raised: tuple[int, int] = (0, 0)  # What was added to the identities of the training split and of the test splits
+    held_out: int = 0  # Identities of the training split whose images are the test splits, see `hold_out`
 
     def labels(self, root: Path) -> dict[str, ImageLabel]:
         """Return identity and camera by path below `root`."""
@@ -96,6 +97,12 @@ def is_dataset(root: Path) -> bool:
         return True
     lists = all((root / name).is_file() for split in (QUERY, GALLERY) for name in MSMT17_LISTS[split][1])
     return lists and _msmt17_folder(root, "test") is not None
+
+
+def holds_split(root: Path) -> bool:
+    """Whether a folder holds a split of a dataset, or a list of its images."""
+    lists = {name for _, names in MSMT17_LISTS.values() for name in names}
+    return any((root / folder).is_dir() for folder in MSMT17_LISTS) or any((root / name).is_file() for name in lists)
 
 
 def list_files(root: Path) -> DatasetFiles:

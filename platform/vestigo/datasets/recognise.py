@@ -1,15 +1,18 @@
-"""Recognise the layout of a dataset folder by its content, and read its splits and labels; no image is opened."""
+"""Recognise the layout of a dataset by its content, and read its splits and labels; no image is opened."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from vestigo.datasets.archive import DatasetFolder, open_folder
 from vestigo.datasets.attributes_csv import ATTRIBUTES_CSV, COLUMNS, read_attributes_csv
 from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
 from vestigo.datasets.files import GALLERY, MSMT17_LISTS, QUERY, TRAIN, DatasetFiles, SplitFiles, list_files
+from vestigo.datasets.hold_out import hold_out
 from vestigo.datasets.reid import JUNK_PID, ReidDataset, Split
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -84,19 +87,14 @@ def recognise_files(files: DatasetFiles) -> Layout | None:
     return FORMATS[best] if fitting[best] else None
 
 
-def require_folder(root: Path) -> None:
-    """Raise DatasetError unless `root` is a folder; the message says what it is."""
-    if root.is_file():
-        is_packed = root.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
-        kind = "an archive" if is_packed else "a file"
-        advice = "unpack it and give the folder" if is_packed else "give the folder"
-        raise DatasetError(f"{root} is {kind}, not a folder; {advice} that holds {TRAIN}, {QUERY} and {GALLERY}")
-    if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder")
-
-
 def load_dataset(
-    root: Path, format: str | None = None, *, schema: AttributeSchema | None = None, duke_top_override: bool = False
+    source: Path,
+    format: str | None = None,
+    *,
+    schema: AttributeSchema | None = None,
+    duke_top_override: bool = False,
+    hold_out_identities: int | None = None,
+    hold_out_seed: int = 0,
 ) -> ReidDataset:
     """Load a dataset in a layout of `FORMATS`, recognised by its content or forced by `format`; no image is opened.
 
@@ -105,46 +103,75 @@ def load_dataset(
     from `attributes.csv` (columns `pid`, `attribute` and `value`). `duke_top_override` gives the two Duke training
     identities without upper-body length the values that the public attribute baseline hard-codes.
 
+    `source` is a folder or an archive. With `hold_out_identities`, or if there is only a training split, identities of
+    the training split are held out and make the query and gallery splits, see `vestigo.datasets.hold_out`.
+
     Raises:
-        DatasetError: If a split is missing, or empty other than the training split (exported archives have none), a
-            file name does not follow the layout, or an annotation is broken.
+        DatasetError: If the source cannot be read, a test split is missing or empty (the training split may be empty,
+            as in exported archives), a file name does not follow the layout, an annotation is broken, or the training
+            split has fewer identities than are held out.
     """
-    require_folder(root)
+    place = open_folder(source)
     if format is not None and format not in FORMATS:
         raise DatasetError(f"unknown format {format!r}; choose one of {', '.join(FORMATS)}")
-    layout = FORMATS[format] if format is not None else recognise(root)
+    files, notes = list_files(place.root), list(place.notes)
+    if files.splits and (hold_out_identities is not None or files.splits.keys() == {TRAIN}):
+        files = hold_out(files, hold_out_identities, hold_out_seed)
+        notes.append(hold_out_note(files, hold_out_identities))
+    has_splits = files.splits.keys() == {TRAIN, QUERY, GALLERY}
+    layout = FORMATS[format] if format is not None else recognise_files(files) if has_splits else None
     if layout is None:
-        raise DatasetError(f"{root}: not a dataset; {describe_folder(root)}")
+        raise DatasetError(f"{source}: not a dataset; {describe_folder(place.root)}")
     schema = schema or layout.schema
-    files = list_files(root)
-    _require_splits(root, layout, files)
-    train_labels, test_labels, without_labels = read_labels(root, layout, schema, files, fill_missing=duke_top_override)
+    _require_splits(source, layout, files)
+    train_labels, test_labels, without_labels = read_labels(
+        place, layout, schema, files, fill_missing=duke_top_override
+    )
     train, train_junk = _split(files.splits[TRAIN], train_labels)
     query, query_junk = _split(files.splits[QUERY], test_labels)
     gallery, gallery_junk = _split(files.splits[GALLERY], test_labels)
     return ReidDataset(
         name=layout.name,
-        root=root,
+        root=place.root,
+        source=source,
         schema=schema,
         train=train,
         query=query,
         gallery=gallery,
         junk=train_junk + query_junk + gallery_junk,
         without_labels=without_labels,
-        passed_over=files.passed_over,
+        passed_over=files.passed_over | place.passed_over,
+        held_out=files.held_out,
+        notes=tuple(notes),
     )
 
 
-def load_dataset_for_model(root: Path, schema: AttributeSchema | None, format: str | None = None) -> ReidDataset:
-    """Load a dataset with a model's attributes, or with those of its layout if it has no labels of them."""
-    dataset = load_dataset(root, format, schema=schema)
-    return load_dataset(root, format) if dataset.without_labels else dataset
+def load_dataset_for_model(source: Path, schema: AttributeSchema | None, **options: Any) -> ReidDataset:
+    """Load a dataset with a model's attributes, or with those of its layout if it has no labels of them.
+
+    `options` are those of `load_dataset`.
+    """
+    dataset = load_dataset(source, schema=schema, **options)
+    return load_dataset(source, **options) if dataset.without_labels else dataset
+
+
+def hold_out_note(files: DatasetFiles, identities: int | None) -> str:
+    """Return what the splits of held-out identities hold; `identities` are those that were requested."""
+    train, query, gallery = (files.splits[split] for split in (TRAIN, QUERY, GALLERY))
+    trained = len({label.pid for label in train.labels if label and label.pid > 0})
+    reason = "" if identities is not None else "no test split: "
+    advice = "" if identities is not None else "; --hold-out sets how many"
+    return (
+        f"{reason}{files.held_out} of {files.held_out + trained} training identities are held out and judged: "
+        f"{len(query.names)} queries, {len(gallery.names)} gallery images{advice}"
+    )
 
 
 def describe_folder(root: Path) -> str:
     """Return why a folder is no dataset, and what to do."""
     for child in sorted(path for path in root.iterdir() if path.is_dir()):
-        if recognise(child) is not None:
+        files = list_files(child)
+        if TRAIN in files.splits and recognise_files(files) is not None:
             return f"did you mean {child}?"
     missing = [folder for folder in (TRAIN, QUERY, GALLERY) if not (root / folder).is_dir()]
     if missing:
@@ -154,17 +181,17 @@ def describe_folder(root: Path) -> str:
 
 
 def read_labels(
-    root: Path, layout: Layout, schema: AttributeSchema, files: DatasetFiles, *, fill_missing: bool = False
+    place: DatasetFolder, layout: Layout, schema: AttributeSchema, files: DatasetFiles, *, fill_missing: bool = False
 ) -> tuple[IdentityLabels, IdentityLabels, str]:
-    """Return the labels of `train` and `test`, and why there are none ("" if there are)."""
-    annotation, table = root / layout.annotation, root / ATTRIBUTES_CSV
+    """Return the labels of the training split and of the test splits, and why there are none ("" if there are)."""
+    annotation, table = place.label_file(layout.annotation), place.label_file(ATTRIBUTES_CSV)
     is_own = schema.digest == layout.schema.digest
-    if annotation.is_file():
+    if annotation is not None:
         absent = missing_fields(annotation, schema)
-        if not absent or (is_own and not table.is_file()):
+        if not absent or (is_own and table is None):
             overrides = layout.overrides if fill_missing and is_own else {}
             train_labels = read_annotations(annotation, schema, "train", overrides=overrides)
-            test_labels = read_annotations(annotation, schema, "test")
+            test_labels = train_labels if files.held_out else read_annotations(annotation, schema, "test")
             if _share_identity(files, train_labels, test_labels):
                 return train_labels, test_labels, ""
             reason = (
@@ -174,8 +201,8 @@ def read_labels(
         else:
             reason = f"{annotation.name} has no field {absent[0]!r}"
     else:
-        reason = f"{annotation.name} is not in it; copy it there"
-    if table.is_file():
+        reason = f"{layout.annotation} is not in it; copy it there"
+    if table is not None:
         labels, unnamed = read_attributes_csv(table, schema)
         if not unnamed:
             return labels, labels, ""
@@ -193,7 +220,7 @@ def _share_identity(files: DatasetFiles, train: IdentityLabels, test: IdentityLa
     return all(pid <= 0 for pid, _ in pids) or any(pid in people[split] for pid, split in pids)
 
 
-def _require_splits(root: Path, layout: Layout, files: DatasetFiles) -> None:
+def _require_splits(source: Path, layout: Layout, files: DatasetFiles) -> None:
     """Raise DatasetError unless `files` are the three splits of a layout, each with images named like its own."""
     description = f"{TRAIN}, {QUERY} and {GALLERY}"
     if layout.has_lists:
@@ -201,7 +228,7 @@ def _require_splits(root: Path, layout: Layout, files: DatasetFiles) -> None:
     for split in (TRAIN, QUERY, GALLERY):
         if files.has_lists != layout.has_lists or split not in files.splits:
             need = " and ".join(MSMT17_LISTS[split][1]) if layout.has_lists else split
-            raise DatasetError(f"{root} has no {need}; a {layout.name} dataset has {description}")
+            raise DatasetError(f"{source} has no {need}; a {layout.name} dataset has {description}")
         folder, names = files.splits[split].folder, files.splits[split].names
         if not names and split != TRAIN:
             raise DatasetError(f"{folder}: holds no image; expected names like {layout.example}")

@@ -54,14 +54,18 @@ class ReidDataset:
     """A dataset in a public layout: `name`, `root`, its attribute `schema` and splits.
 
     Attributes:
+        source: What the user named: the folder `root`, or the archive that was unpacked into it.
         junk: Number of images dropped on load because their identity is -1.
         without_labels: Why there are no attribute labels, "" if there are. Identities and cameras do not need the
             annotation, so a dataset without it still loads.
         passed_over: Number of files that are not read, by kind.
+        held_out: Number of identities that query and gallery took from the training split, 0 for splits of its own.
+        notes: What a user should know, such as how many identities are held out of training.
     """
 
     name: str
     root: Path
+    source: Path
     schema: AttributeSchema
     train: Split
     query: Split
@@ -69,6 +73,13 @@ class ReidDataset:
     junk: int
     without_labels: str
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    held_out: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def source_name(self) -> str:
+        """Name of the folder or archive, for reports and records."""
+        return self.source.resolve().name
 
     @property
     def is_rendered(self) -> bool:
@@ -78,7 +89,7 @@ class ReidDataset:
     def require_attributes(self) -> None:
         """Raise DatasetError with the reason if the dataset has no attribute labels."""
         if self.without_labels:
-            raise DatasetError(f"{self.root}: attributes are needed, but {self.without_labels}")
+            raise DatasetError(f"{self.source}: attributes are needed, but {self.without_labels}")
 
 
 def dataset_digest(dataset: ReidDataset) -> str:

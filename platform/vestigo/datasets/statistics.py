@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from vestigo.datasets.archive import open_folder
 from vestigo.datasets.attributes_mat import IdentityLabels, missing_fields, read_annotations
-from vestigo.datasets.files import GALLERY, QUERY, TRAIN, ImageLabel, list_files
-from vestigo.datasets.recognise import FORMATS, Layout, describe_folder, read_labels, recognise_files, require_folder
+from vestigo.datasets.files import GALLERY, QUERY, TRAIN, DatasetFiles, ImageLabel, list_files
+from vestigo.datasets.hold_out import hold_out
+from vestigo.datasets.recognise import FORMATS, Layout, describe_folder, hold_out_note, read_labels, recognise_files
 from vestigo.datasets.reid import DISTRACTOR_PID, JUNK_PID
 from vestigo_models.errors import DatasetError
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -48,38 +50,53 @@ class DatasetStatistics:
     without_labels: str = ""  # Why there are no attribute labels, "" if there are
     # What was added to the identities of the training split and of the others, which are counted from 0
     raised: tuple[int, int] = (0, 0)
+    held_out: int = 0  # Identities of the training split that the query and gallery splits show
+    notes: tuple[str, ...] = ()  # What a user should know, such as where an archive is unpacked
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
 
 
-def dataset_statistics(path: Path, schema: AttributeSchema | None = None) -> DatasetStatistics:
-    """Count what a dataset holds: a folder, which may lack splits, or an annotation file (`.mat`).
+def dataset_statistics(
+    source: Path,
+    schema: AttributeSchema | None = None,
+    *,
+    hold_out_identities: int | None = None,
+    hold_out_seed: int = 0,
+) -> DatasetStatistics:
+    """Count what a dataset holds: a folder or archive, which may lack splits, or an annotation file (`.mat`).
 
-    The attributes of `schema` are counted, those of the layout by default.
+    The attributes of `schema` are counted, those of the layout by default. With `hold_out_identities` the splits are
+    those that `load_dataset` makes with it.
 
     Raises:
-        DatasetError: If it is no dataset, or its annotation is broken.
+        DatasetError: If it is no dataset, its annotation is broken, or fewer identities can be held out.
     """
-    if path.is_file() and path.suffix.lower() == ".mat":
-        return _annotation_statistics(path, schema)
-    require_folder(path)
-    files = list_files(path)
+    if source.is_file() and source.suffix.lower() == ".mat":
+        return _annotation_statistics(source, schema)
+    place = open_folder(source)
+    files = list_files(place.root)
     layout = recognise_files(files)
     if layout is None:
-        raise DatasetError(f"{path}: not a dataset; {describe_folder(path)}")
+        raise DatasetError(f"{source}: not a dataset; {describe_folder(place.root)}")
     schema = schema or layout.schema
-    train_labels, test_labels, without_labels = read_labels(path, layout, schema, files)
-    images = {name: [label for label in split.labels if label] for name, split in files.splits.items()}
-    unread = sum(len(split.labels) for split in files.splits.values()) - sum(map(len, images.values()))
+    by_split, notes = _labels_by_split(files), list(place.notes)
+    # Queries are images of gallery people; DukeMTMC-reID's gallery also shows people who are never searched.
+    counted = [*by_split.get(TRAIN, []), *by_split.get(GALLERY, [])]
+    searched = [*by_split.get(TRAIN, []), *by_split.get(QUERY, [])]
+    unread = sum(len(split.labels) for split in files.splits.values()) - sum(map(len, by_split.values()))
+    if hold_out_identities is not None:
+        files = hold_out(files, hold_out_identities, hold_out_seed)
+        by_split = _labels_by_split(files)
+        notes.append(hold_out_note(files, hold_out_identities))
+    elif files.splits.keys() == {TRAIN}:
+        notes.append(hold_out_note(hold_out(files), None))
+    train_labels, test_labels, without_labels = read_labels(place, layout, schema, files)
     splits = {}
-    for name, labels in images.items():
+    for name, labels in by_split.items():
         people = train_labels if name == TRAIN else test_labels
         splits[SPLITS[name]] = _split_statistics(labels, None if without_labels else people)
-    # Queries are images of gallery people; DukeMTMC-reID's gallery also shows people who are never searched.
-    counted = [*images.get(TRAIN, []), *images.get(GALLERY, [])]
-    searched = [*images.get(TRAIN, []), *images.get(QUERY, [])]
     return DatasetStatistics(
         layout=layout.name,
         splits=splits,
@@ -88,10 +105,16 @@ def dataset_statistics(path: Path, schema: AttributeSchema | None = None) -> Dat
         cameras=len({label.camera for label in counted}),
         attributes=0 if without_labels else len(schema),
         columns=0 if without_labels else _columns(schema),
-        passed_over=files.passed_over | ({OTHER_NAMES: unread} if unread else {}),
+        passed_over=files.passed_over | place.passed_over | ({OTHER_NAMES: unread} if unread else {}),
         without_labels=without_labels,
         raised=files.raised,
+        held_out=files.held_out,
+        notes=tuple(notes),
     )
+
+
+def _labels_by_split(files: DatasetFiles) -> dict[str, list[ImageLabel]]:
+    return {name: [label for label in split.labels if label] for name, split in files.splits.items()}
 
 
 def _annotation_statistics(path: Path, schema: AttributeSchema | None) -> DatasetStatistics:

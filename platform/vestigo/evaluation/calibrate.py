@@ -81,7 +81,7 @@ def calibrate_model(
         sides = [replace(side, labels=np.full((len(side), len(schema)), -1)) for side in sides]
     query, gallery = sides[0], sides[-1]
     calibration = calibrate(
-        query, gallery, schema, measured_on or f"the {split} split of {dataset.root.resolve().name}", seed=seed
+        query, gallery, schema, measured_on or f"the {split} split of {dataset.source_name}", seed=seed
     )
     fitted = fitted_identities(query, gallery, seed=seed)
     before, after = _calibration_errors(sides, schema, calibration, fitted)

@@ -73,7 +73,7 @@ def summarize_scores(evaluation: Evaluation) -> dict[str, Any]:
 
 def split_name(dataset: ReidDataset) -> str:
     """Return a stable name of a dataset's test split: its folder and the first digits of its content's digest."""
-    return f"{dataset.root.resolve().name} {dataset_digest(dataset)[:12]}"
+    return f"{dataset.source_name} {dataset_digest(dataset)[:12]}"
 
 
 def split_names(scores: Mapping[str, Any]) -> list[str]:

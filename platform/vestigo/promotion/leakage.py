@@ -65,14 +65,14 @@ def find_leaks(
     contents: dict[bytes, tuple[int, Path]] = {}
     for path, pid in _members(dataset.query, dataset.gallery):
         contents.setdefault(image_digest(path), (pid, path))
-    root = dataset.root.resolve()
+    source = dataset.source.resolve()
     for path in chain(dataset.train.paths, base):
         if (digest := image_digest(path)) in contents:
             add("content", contents[digest][0], path, contents[digest][1])
     for image in labelled:
         if (digest := hashlib.sha256(image.content).digest()) in contents:
             add("content", contents[digest][0], image.name, contents[digest][1])
-        is_own = bool(image.source) and Path(image.source).resolve() == root
+        is_own = bool(image.source) and Path(image.source).resolve() == source
         if is_own and image.pid in tested:
             add("label", image.pid, image.name, tested[image.pid])
     return tuple(leaks.values())

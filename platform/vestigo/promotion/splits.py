@@ -76,6 +76,7 @@ def build_test_set(store: Store, crops: Sequence[SplitCrop], schema: AttributeSc
     return ReidDataset(
         name=STORE_SPLIT,
         root=folder,
+        source=folder,
         schema=schema,
         train=split(np.empty(0, dtype=np.int64)),
         query=split(_select_queries(pids, camids)),

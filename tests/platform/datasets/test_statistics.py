@@ -80,9 +80,9 @@ def test_statistics_of_a_folder_without_test_splits_and_labels(write_dataset: Wr
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    archive = tmp_path / "people.zip"
-    archive.write_bytes(b"PK")
-    with pytest.raises(DatasetError, match=r"people\.zip is an archive, not a folder; unpack it"):
-        dataset_statistics(archive)
+    image = tmp_path / "people.jpg"
+    image.write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"people\.jpg is neither a folder nor a \.tar or \.zip"):
+        dataset_statistics(image)
     with pytest.raises(DatasetError, match="not a dataset"):
         dataset_statistics(tmp_path)

@@ -180,7 +180,7 @@ def _origin(
     return {
         "label_set": label_set.version,
         "label_set_digest": label_set.digest,
-        "data": None if dataset is None else dataset.root.resolve().name,
+        "data": None if dataset is None else dataset.source_name,
         "data_digest": None if dataset is None else dataset_digest(dataset),
         "lessons": len(examples),
         "replayed": data.replayed,

@@ -98,7 +98,7 @@ def _train_and_evaluate(cell: AblationCell, report: Callable[[int], None]) -> No
         progress=follow,
         trained_on={
             "dataset": cell.dataset.name,
-            "command": f"vestigo ablate {cell.dataset.root.resolve().name}: {cell.config}, seed {cell.seed}",
+            "command": f"vestigo ablate {cell.dataset.source_name}: {cell.config}, seed {cell.seed}",
         },
     )
     clock.save()

@@ -87,9 +87,11 @@ def ablate(
         failures: list[CellFailure] = []
         facts = {
             "Command": f"`{command}`",
-            "Dataset": f"{dataset.root.resolve().name}, {len(dataset.train)} training images of"
+            "Dataset": f"{dataset.source_name}, {len(dataset.train)} training images of"
             f" {len(np.unique(dataset.train.pids))} people, {len(dataset.query)} queries, {len(dataset.gallery)}"
-            f" gallery images; digest `{record['dataset']['digest']}`",
+            f" gallery images"
+            + (f" of {dataset.held_out} people held out of the training split" if dataset.held_out else "")
+            + f"; digest `{record['dataset']['digest']}`",
             "Recipe": f"{recipe.backbone}, {recipe.epochs} epochs, otherwise as "
             + ("`vestigo train` does" if recipe.is_full else "`vestigo_benchmarks/ablation/recipe.py` says")
             + (f", with {dict(recipe.overrides)}" if recipe.overrides else ""),
@@ -160,7 +162,7 @@ def _update_record(
         ConfigError: The folder belongs to another ablation.
     """
     requested = {
-        "dataset": {"name": dataset.root.resolve().name, "digest": dataset_digest(dataset)},
+        "dataset": {"name": dataset.source_name, "digest": dataset_digest(dataset)},
         "recipe": json.loads(json.dumps(asdict(recipe))),
         "configs": {cell.config: cell.recipe.model_dump(mode="json", exclude={"seed"}) for cell in cells},
     }

@@ -65,7 +65,7 @@ def list_tar(path: Path, naming: NamingRules) -> Iterator[Input]:
     except (tarfile.TarError, OSError) as error:
         yield InvalidInput(path.name, "unreadable", f"{path.name}: the tar cannot be read on: {error}")
         return
-    if not _has_end_mark(path):
+    if not has_end_mark(path):
         yield InvalidInput(path.name, "truncated", f"{path.name} breaks off: the end mark of a tar is missing")
 
 
@@ -112,7 +112,7 @@ def _inspect_member(locator: Locator, fallback_camera: str, naming: NamingRules,
     """Classify a member and compute its digest; `names` are those of earlier members."""
     name = locator.member
     try:
-        _check_name(name)
+        check_name(name)
         if is_video(name):
             raise BadInput("unsupported-member", f"{name}: videos are not read out of archives; unpack it")
         if is_leftover(name):
@@ -145,7 +145,7 @@ def _check_size(size: int) -> None:
         raise BadInput("too-large", f"{size:,} bytes, more than {MAX_MEMBER_BYTES:,}; images are smaller")
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """Reject a name that points outside its archive. It would never be written, but such an archive is suspicious."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or "\0" in name or (path.parts and path.parts[0].endswith(":")):
@@ -190,7 +190,7 @@ def _read_zip_entry(handle: BinaryIO, locator: Locator) -> bytes:
     return data
 
 
-def _has_end_mark(path: Path) -> bool:
+def has_end_mark(path: Path) -> bool:
     """Whether a tar ends with its mark, a block of zeros; an empty tar is only this mark."""
     with path.open("rb") as handle:
         size = path.stat().st_size

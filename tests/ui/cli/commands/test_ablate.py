@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -67,6 +68,26 @@ def test_table_is_written_and_printed(people: Path, tmp_path: Path, jobs: list[i
     assert "4 trainings have results" in shown
     assert run(arguments(people, out, "--epochs", "2")) == 2
     assert "epochs 1 there, 2 now" in " ".join(capsys.readouterr().err.split())
+
+
+def test_training_split_in_archive_is_judged_on_one_hold_out(
+    people: Path, tmp_path: Path, jobs: list[int], capsys: Captured
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "people"), "tar", people, "bounding_box_train"))
+    shutil.copy(people / "market_attribute.mat", tmp_path)
+    out = tmp_path / "out"
+    assert run(arguments(archive, out, "--hold-out", "2", "--configs", "baseline,global-attr", "--json")) == 0
+    output = capsys.readouterr()
+    assert "2 of 6 training identities are held out and judged" in " ".join(output.err.split())
+    assert json.loads(output.out)["cells"] == 4
+    queries = {json.loads(path.read_text())["metrics"]["queries"] for path in out.glob("cells/*/result.json")}
+    assert queries == {4}
+    page = (out / "ablation.md").read_text()
+    assert "people.tar, 24 training images of 4 people, 4 queries, 8 gallery images of 2 people held out" in page
+    assert "vestigo ablate people.tar" in page
+    assert "--hold-out 2" in page
+    assert run(arguments(archive, out, "--hold-out", "3", "--configs", "baseline")) == 2
+    assert "with other images or labels" in " ".join(capsys.readouterr().err.split())
 
 
 def test_failed_training_is_reported_with_status_1(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -63,3 +65,17 @@ def test_duke_top_override_is_within_reach(
     assert run(["train", "global-attr", "--backbone", "tiny", "--data", str(root), *out, *changes]) == 1
     _, data = given[0]
     assert data.attributes[:, data.schema.index("upper_length")].tolist() == lengths
+
+
+def test_archive_with_training_split_only_is_held_out(
+    write_dataset: DatasetWriter, tmp_path: Path, given: list[Any], capsys: Captured
+) -> None:
+    root = write_dataset(train=[(pid, camera) for pid in (2, 3, 5, 8, 9, 11) for camera in (1, 2, 2)])
+    archive = shutil.make_archive(str(tmp_path / "people"), "zip", root, "bounding_box_train")
+    command = ["train", "baseline", "--backbone", "tiny", "--data", archive, "--out", str(tmp_path / "new")]
+    assert run([*command, "--device", "cpu"]) == 1
+    assert run([*command, "--device", "cpu", "--hold-out", "4"]) == 1
+    errors = " ".join(capsys.readouterr().err.split())
+    assert "people.zip is unpacked into " in errors
+    assert "no test split: 2 of 6 training identities are held out and judged: 4 queries" in errors
+    assert [len(data.paths) for _, data in given] == [12, 6]

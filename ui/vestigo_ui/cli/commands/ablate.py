@@ -9,17 +9,22 @@ from typer import Argument, Option
 
 from vestigo_models.errors import WorkError
 from vestigo_ui.cli import options as opts
+from vestigo_ui.cli.datasets import HoldOutOptions, read_dataset
 from vestigo_ui.cli.output import Output, note, out, progress
 from vestigo_ui.cli.parser_options import ParserOption
 
 
 def ablate_command(
-    dataset: Annotated[Path, Argument(help="Dataset with attributes, such as `vestigo render` writes.")],
+    *,
+    dataset: Annotated[
+        Path, Argument(help="Dataset with attributes, a folder or archive, such as `vestigo render` writes.")
+    ],
     folder: Annotated[Path, Option("--out", help="Folder of the ablation; an existing one is continued.")],
     seeds: Annotated[int, Option(min=1, help="Train every configuration with seeds 1 to N.")] = 3,
     epochs: Annotated[int, Option(min=1, help="Epochs of every training.")] = 20,
     configs: Annotated[str | None, Option(help="Configurations, separated by commas. Default: all.")] = None,
     backbone: Annotated[str | None, Option(help="Default: tiny on a CPU and resnet50 on CUDA.")] = None,
+    hold_out: HoldOutOptions,
     weights: Annotated[str | None, Option(help="ImageNet weights for resnet50: a file, a folder or a hub id.")] = None,
     parser: ParserOption = "default",
     jobs: Annotated[
@@ -38,7 +43,6 @@ def ablate_command(
 
     Example: vestigo ablate people/ --out ablation/ --seeds 3 --epochs 20
     """
-    from vestigo.datasets.recognise import load_dataset
     from vestigo_benchmarks.ablation.processes import CellEvent
     from vestigo_benchmarks.ablation.recipe import CONFIGS, AblationRecipe
     from vestigo_benchmarks.ablation.run import ablate
@@ -57,8 +61,11 @@ def ablate_command(
     names = list(dict.fromkeys(name.strip() for name in (configs or "").split(",") if name.strip()))
     configurations = names or list(CONFIGS)
     recipes = [recipe.config(name, seed=1) for name in configurations]
-    loaded = load_dataset(
-        dataset, schema=opts.read_schema(schema), duke_top_override=any(each.duke_top_override for each in recipes)
+    loaded = read_dataset(
+        dataset,
+        hold_out,
+        schema=opts.read_schema(schema),
+        duke_top_override=any(each.duke_top_override for each in recipes),
     )
     for line in dict.fromkeys(
         line for each in recipes for line in recipe_warnings(each, is_rendered=loaded.is_rendered)
@@ -70,6 +77,7 @@ def ablate_command(
         "epochs": epochs,
         "backbone": recipe.backbone,
         "configs": ",".join(names) or None,
+        **hold_out.words,
         "parser": None if parser == "default" else recipe.parser_name,
         "schema": schema,
     }

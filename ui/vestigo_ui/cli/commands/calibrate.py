@@ -9,12 +9,15 @@ from typer import Option
 
 from vestigo_models.errors import ConfigError
 from vestigo_ui.cli import options as opts
+from vestigo_ui.cli.datasets import HoldOutOptions, read_dataset_for_model
 from vestigo_ui.cli.output import Output, note, out, progress_stages
 
 
 def calibrate_command(
+    *,
     model: Annotated[str, Option(help="Folder of the model package; its config.json is rewritten.")],
-    data: Annotated[Path, Option(help="Dataset of people that the model was not trained on.")],
+    data: Annotated[Path, Option(help="Dataset, a folder or archive, of people that the model was not trained on.")],
+    hold_out: HoldOutOptions,
     split: Annotated[
         Literal["test", "train"], Option(help="test: the queries against the gallery; train: the training images.")
     ] = "test",
@@ -30,7 +33,6 @@ def calibrate_command(
 
     Example: vestigo calibrate --model models/mine --data people/
     """
-    from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.evaluation.calibrate import calibrate_model
     from vestigo_models.devices import resolve_device
     from vestigo_models.inference.package import ModelPackage
@@ -42,7 +44,7 @@ def calibrate_command(
         raise ConfigError(f"model {model!r}: a calibration is written into the package, so give its folder")
     package = ModelPackage.from_pretrained(folder)
     opts.check_schema(schema, package.name, package.schema)
-    dataset = load_dataset_for_model(data, package.schema)
+    dataset = read_dataset_for_model(data, package.schema, hold_out)
     with progress_stages() as open_progress:
         fit = calibrate_model(
             package,

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from typer import Argument, Typer
 
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, command, make_table, out
+from vestigo_ui.cli.datasets import HoldOutOptions
+from vestigo_ui.cli.output import Output, command, make_table, note, out
 
 app = Typer(help="What a dataset is read as: layout, counts, and what is passed over.", no_args_is_help=True)
 COUNTS = ("identities", "images", "cameras", "distractors", "junk")
@@ -15,7 +16,11 @@ COUNTS = ("identities", "images", "cameras", "distractors", "junk")
 
 @command(app, "show")
 def show_command(
-    dataset: Annotated[Path, Argument(help="Folder of a dataset, which may lack splits, or its .mat annotation.")],
+    *,
+    dataset: Annotated[
+        Path, Argument(help="Folder or archive of a dataset, which may lack splits, or its .mat annotation.")
+    ],
+    hold_out: HoldOutOptions,
     schema: opts.SchemaOption = None,
 ) -> Output:
     """Show the layout of a dataset, its identities, images, cameras and attributes by split, and what is passed over.
@@ -27,7 +32,10 @@ def show_command(
     """
     from vestigo.datasets.statistics import dataset_statistics
 
-    return Output(dataset_statistics(dataset, opts.read_schema(schema)).to_dict(), _print)
+    statistics = dataset_statistics(dataset, opts.read_schema(schema), **hold_out.arguments)
+    for text in statistics.notes:
+        note(text)
+    return Output(statistics.to_dict(), _print)
 
 
 def _print(result: Mapping[str, Any]) -> None:

@@ -9,13 +9,14 @@ from typer import Argument, Option
 
 from vestigo_ui.cli import evaluation as results
 from vestigo_ui.cli import options as opts
+from vestigo_ui.cli.datasets import HoldOutOptions, read_dataset_for_model
 from vestigo_ui.cli.output import Output, note, number_text, out, print_skipped, progress_stages
 from vestigo_ui.cli.parser_options import ParserOption
 
 
 def evaluate_command(
     *,
-    dataset: Annotated[Path, Argument(help="Folder in the layout of Market-1501, DukeMTMC-reID or MSMT17.")],
+    dataset: Annotated[Path, Argument(help="Folder or archive in the layout of Market-1501, DukeMTMC-reID or MSMT17.")],
     model: Annotated[str, Option(help="Model: default, a package folder, or hub:ID.")] = "default",
     compare: Annotated[
         str | None, Option(help="Another model on the same images: the advantage of --model, with 95 % intervals.")
@@ -23,6 +24,7 @@ def evaluate_command(
     format: Annotated[
         str | None, Option(help="market-1501, dukemtmc-reid or msmt17, if the content does not tell.")
     ] = None,
+    hold_out: HoldOutOptions,
     ranking: opts.RankingOptions,
     filter: opts.FilterOption = "off",
     max_lost: opts.MaxLostOption = 0.01,
@@ -48,7 +50,6 @@ def evaluate_command(
 
     Example: vestigo evaluate Market-1501-v15.09.15 --model default --html report.html
     """
-    from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.evaluation.evaluate import compare as compare_evaluations
     from vestigo.evaluation.evaluate import evaluate_model
     from vestigo.evaluation.ranking import EvaluationOptions
@@ -60,7 +61,7 @@ def evaluate_command(
     started = time.monotonic()
     packages = [ModelPackage.from_pretrained(ref) for ref in (model, compare) if ref is not None]
     opts.check_schema(schema, packages[0].name, packages[0].schema)
-    loaded = load_dataset_for_model(dataset, packages[0].schema, format)
+    loaded = read_dataset_for_model(dataset, packages[0].schema, hold_out, format=format)
     options: list[EvaluationOptions] = []
     for package in packages:
         mode = filter
@@ -91,13 +92,14 @@ def evaluate_command(
         "comparison": compared,
         "notes": list(evaluation.notes),
         "dataset": loaded.name,
+        "held_out": loaded.held_out,
         "model": models[0],
         **vars(ranking),
         "seconds": time.monotonic() - started,
     }
     if html is not None:
         facts = {
-            "Dataset": loaded.root.resolve().name,
+            "Dataset": loaded.source_name,
             "Layout": loaded.name,
             "Model": f"{packages[0].name} ({packages[0].digest[:12]})",
             "Protocol": ranking.protocol,

@@ -11,6 +11,7 @@ from vestigo.resolve import find_registered, open_model, open_registered, resolv
 from vestigo.store.models.records import Model, Promotion
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
+from vestigo_ui.cli.datasets import read_dataset_for_model
 from vestigo_ui.cli.output import Output, command, command_line, make_table, note, number_text, out, progress_stages
 
 SHORT, LISTED = 12, 8
@@ -157,13 +158,12 @@ def _compare_recorded(first: Model, second: Model) -> dict[str, Any]:
 def _compare_on_data(
     store: opts.OpenStore, first: str, second: str, data: Path, margin: float, device: str
 ) -> dict[str, Any]:
-    from vestigo.datasets.recognise import load_dataset_for_model
     from vestigo.promotion.gate import Margins, decide_promotion
     from vestigo.promotion.judge import compare_scores, evaluate_pair, split_name
     from vestigo_models.devices import resolve_device
 
     a, b = open_model(store, first), open_model(store, second)
-    dataset = load_dataset_for_model(data, a.schema)
+    dataset = read_dataset_for_model(data, a.schema)
     with progress_stages() as open_progress:
         pair = evaluate_pair(dataset, a, b, device=resolve_device(device), progress=open_progress)
     name = split_name(dataset)

@@ -15,6 +15,7 @@ from typer import Argument, Option
 from vestigo.resolve import locate_model
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
+from vestigo_ui.cli.datasets import read_dataset
 from vestigo_ui.cli.output import (
     Output,
     make_table,
@@ -160,14 +161,13 @@ def _label_folder(
     """Write the label maps of a folder or dataset, and compare them with true ones if that is requested."""
     import torch
 
-    from vestigo.datasets.recognise import load_dataset
     from vestigo.evaluation.fls import FusionEvaluator, shares_of_oracle
     from vestigo_workers.regions.folder import SPLITS, label_images, source_images
     from vestigo_workers.regions.worker import make_finder
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
-    judge = FusionEvaluator(load_dataset(source), settings.fls) if with_judge else None
+    judge = FusionEvaluator(read_dataset(source), settings.fls) if with_judge else None
     started = time.monotonic()
     images = source_images(source, target, split)
     # One thread, as in the actors: the order of sums, and so the maps, do not depend on the number of cores.

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from vestigo_ui.cli import options as opts
+from vestigo_ui.cli.datasets import HoldOutOptions, read_dataset
 from vestigo_ui.cli.evaluation import full_result
 from vestigo_ui.cli.output import Output, note, out, program, progress, progress_stages
 from vestigo_ui.cli.parser_options import LabelMapOption, TrainingParserOption
 
 
 def train_command(
+    *,
     config: Annotated[
         str,
         Argument(
@@ -22,7 +24,9 @@ def train_command(
             "alm, full, or tiny, which is full on the small backbone."
         ),
     ],
-    data: Annotated[Path, Option(help="Dataset: layout of Market-1501, DukeMTMC-reID or MSMT17.")],
+    data: Annotated[
+        Path, Option(help="Dataset: folder or archive in the layout of Market-1501, DukeMTMC-reID or MSMT17.")
+    ],
     model: Annotated[Path, Option("--out", help="New folder for the model package, its log and checkpoint.")],
     backbone: Annotated[str | None, Option(help="resnet50, convnext or tiny instead of the configuration's.")] = None,
     epochs: Annotated[int | None, Option(help="Number of epochs; the schedule scales with it.")] = None,
@@ -35,6 +39,7 @@ def train_command(
         ),
     ] = None,
     base: Annotated[str | None, Option(help="Model package to start from: default, a folder or hub:ID.")] = None,
+    hold_out: HoldOutOptions,
     parser: TrainingParserOption = None,
     label_map: LabelMapOption = None,
     changes: opts.SetOption = None,
@@ -53,7 +58,6 @@ def train_command(
 
     Example: vestigo train baseline --backbone tiny --data people/ --out models/mine --epochs 30
     """
-    from vestigo.datasets.recognise import load_dataset
     from vestigo.evaluation.evaluate import evaluate_model
     from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.devices import resolve_device
@@ -71,7 +75,7 @@ def train_command(
     given = opts.given({"epochs": epochs, "seed": seed, "weights": weights, "base": base, "parser": parser})
     overrides = {**opts.read_changes(changes), **given}
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
-    dataset = load_dataset(data, schema=opts.read_schema(schema), duke_top_override=recipe.duke_top_override)
+    dataset = read_dataset(data, hold_out, schema=opts.read_schema(schema), duke_top_override=recipe.duke_top_override)
     for kind, count in dataset.passed_over.items():
         note(f"passed over: {count} {kind}")
     for line in recipe_warnings(recipe, is_rendered=dataset.is_rendered):
@@ -87,7 +91,8 @@ def train_command(
             maps = parse_labels(paths, network, feature_grid(recipe), update, atr_bag_seed=recipe.atr_bag_seed)
     images = training_set(dataset, recipe, maps)
     options = {
-        "data": dataset.root,
+        "data": data,
+        **hold_out.words,
         "backbone": backbone,
         "epochs": recipe.epochs,
         "seed": recipe.seed,

@@ -9,6 +9,7 @@ from typer import Option
 
 from vestigo_models.progress import ProgressCallback
 from vestigo_ui.cli import options as opts
+from vestigo_ui.cli.datasets import read_dataset
 from vestigo_ui.cli.output import Output, out, progress
 
 BATCH = 256
@@ -44,7 +45,6 @@ def train_parser_command(
 
     Example: vestigo train-parser --data people/ --out parsers/mine --epochs 6
     """
-    from vestigo.datasets.recognise import load_dataset
     from vestigo.datasets.reid import BEHIND, REGIONS, region_maps
     from vestigo_models.devices import resolve_device
     from vestigo_models.parsing.small import ParserConfig
@@ -53,7 +53,7 @@ def train_parser_command(
     recipe = ParserTrainConfig(
         seed=seed, precision=precision, epochs=epochs, hidden_weight=hidden_weight, learning_rate=learning_rate
     )
-    dataset = load_dataset(data)
+    dataset = read_dataset(data)
     folder = BEHIND if hidden_by == "behind" else REGIONS
     paths = dataset.train.paths
     images = LabelledImages(images=paths, maps=region_maps(dataset.root, paths, folder))
@@ -61,7 +61,7 @@ def train_parser_command(
     test_maps = region_maps(dataset.root, test_paths, folder)
     device = resolve_device(device)
     options = {
-        "data": dataset.root,
+        "data": data,
         "epochs": epochs,
         "seed": seed,
         "hidden-by": hidden_by,
