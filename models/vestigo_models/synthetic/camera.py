@@ -28,6 +28,8 @@ class CameraResponse:
     vignette: float
     quality: int  # JPEG
     chroma_blur: float
+    interlaced: bool = False  # rows of one field lag behind the other by half the motion blur
+    halo: float = 1.2  # radius of the sharpening in pixels
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,31 @@ def sample_response(rng: np.random.Generator, preset: Preset, brightness: float)
     )
 
 
+def sample_surveillance(rng: np.random.Generator, brightness: float) -> CameraResponse:
+    """Return the response of a random surveillance camera: sharpened and compressed.
+
+    Its exposure maps the linear light `brightness` of a grey pavement to a middle tone.
+    """
+    tint = rng.normal(0, 0.04, 3)
+    soft = rng.random() < 0.3
+    return CameraResponse(
+        exposure=float(np.exp(rng.normal(-1.35, 0.25)) / brightness),
+        gains=np.exp(tint - tint.mean()).astype(np.float32),
+        gamma=float(2.2 * np.exp(rng.normal(0, 0.07))),
+        contrast=float(np.exp(rng.normal(0.08, 0.1))),
+        lift=float(abs(rng.normal(0.006, 0.005))),
+        saturation=float(np.exp(rng.normal(-0.25, 0.22))),
+        blur=float(rng.uniform(0.65, 1.2) if soft else rng.uniform(0.35, 0.65)),
+        sharpen=float(rng.uniform(0.2, 1.6) if rng.random() < 0.8 else 0.0),
+        noise=float(rng.uniform(0.003, 0.02)),
+        vignette=0.0,
+        quality=int(rng.integers(35, 93)),
+        chroma_blur=float(rng.uniform(0.3, 1.6)),
+        interlaced=bool(rng.random() < 0.12),
+        halo=float(rng.uniform(0.7, 1.4)),
+    )
+
+
 def contact_shadow(image: FloatArray, camera: SyntheticCamera, raster: Raster, x: float, z: float) -> None:
     """Darken the ground of `image`, which shows `raster`, around feet at (x, 0, z)."""
     foot, depth = camera.view.project(np.array([x, 0, z], dtype=np.float32))
@@ -118,7 +145,10 @@ def apply_response(
     image: FloatArray = linear
     if (sigma := response.blur * blur) > 0.2:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
-    if streak > 1:
+    if response.interlaced and streak > 0.7:
+        image = image.copy()
+        image[1::2] = np.roll(image[1::2], max(1, round(streak / 2)), axis=1)
+    elif streak > 1:
         image = np.asarray(cv2.blur(image, (round(streak), 1), borderType=cv2.BORDER_REPLICATE))
     image = image * (response.gains * response.exposure) + response.lift
     shown: FloatArray = np.power(np.clip(image, 0, 4), 1 / response.gamma)
@@ -128,7 +158,7 @@ def apply_response(
     gray = shown @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     shown = gray[..., None] + (shown - gray[..., None]) * response.saturation
     if response.sharpen:
-        soft = cv2.GaussianBlur(shown, (0, 0), 1.2, borderType=cv2.BORDER_REPLICATE)
+        soft = cv2.GaussianBlur(shown, (0, 0), response.halo, borderType=cv2.BORDER_REPLICATE)
         shown = shown + response.sharpen * (shown - soft)
     grain = rng.standard_normal(shown.shape[:2], dtype=np.float32)[..., None]
     colour_grain = rng.standard_normal(shown.shape, dtype=np.float32)

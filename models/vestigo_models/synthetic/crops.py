@@ -4,7 +4,7 @@ Pose, place, box, occluder and camera are independent of the person's attributes
 them.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -16,11 +16,14 @@ from vestigo_models.synthetic.camera import SyntheticCamera, apply_response, com
 from vestigo_models.synthetic.geometry.body import Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Raster, Solids, Viewpoint, cast_rays
 from vestigo_models.synthetic.materials.shading import Layer, render_layer
+from vestigo_models.synthetic.materials.shadows import ShadowMap, cast_shadow_map, ground_shadow
+from vestigo_models.synthetic.presets import Preset
 from vestigo_models.synthetic.scene import draw_object
+from vestigo_models.synthetic.scenery.props import draw_prop
 from vestigo_models.synthetic.world import Setting, Stream, World
 
-BYSTANDER = 9
-"""Occluder that is another person; lower kinds are those of `scene.draw_object`."""
+PROP, BYSTANDER = 8, 9
+"""Occluders that are a random prop or another person; lower kinds are those of `scene.draw_object`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,12 @@ class Placement:
     blur: float
     streak: float
     interpolation: int
-    occluder: int  # -1 none, 0-2 kinds of `draw_object`, or BYSTANDER
+    occluder: int  # -1 none, 0-2 kinds of `draw_object`, PROP or BYSTANDER
     occluder_side: float
     bystanders: int
     exposure: float
+    min_aspect: float = 0.0  # least width / height of a box that keeps the person's own
+    props: int = 0  # number of props behind the person
 
 
 def sample_pose(rng: np.random.Generator, camera: SyntheticCamera) -> Pose:
@@ -72,7 +77,7 @@ def sample_placement(world: World, person_index: int, camera_index: int, view_in
     kind = -1
     if rng.random() < preset.occluded:
         kind = int(rng.choice([0, 1, 2, BYSTANDER], p=[0.25, 0.2, 0.2, 0.35]))
-    return Placement(
+    placement = Placement(
         scene=scene,
         pose=sample_pose(rng, world.setting(camera_index, scene).camera),
         box=tuple(edges.tolist()),
@@ -85,6 +90,30 @@ def sample_placement(world: World, person_index: int, camera_index: int, view_in
         bystanders=int(rng.random() < preset.crowded) + int(rng.random() < preset.crowded / 3),
         exposure=float(np.exp(rng.normal(0, 0.12))),
     )
+    return _vary(rng, placement, world.setting(camera_index, scene).camera, preset) if preset.gestures else placement
+
+
+def _vary(rng: np.random.Generator, placement: Placement, camera: SyntheticCamera, preset: Preset) -> Placement:
+    """Return a placement with more poses of the arms, and boxes as close to the person as those of detectors."""
+    # Most crops that are searched are of people near the camera.
+    depth = float(camera.near * (camera.far / camera.near) ** rng.beta(1.0, 1.8))
+    pose = replace(
+        placement.pose,
+        x=placement.pose.x * depth / placement.pose.z,
+        z=depth,
+        arms=int(rng.choice(6, p=[0.56, 0.1, 0.08, 0.12, 0.08, 0.06])),
+        reach=tuple(rng.normal(0, 0.22 * preset.gestures, 2).tolist()),
+        walking=float(rng.uniform(0.5, 1.2)) if rng.random() < 0.82 else float(rng.uniform(0.0, 0.3)),
+    )
+    own = rng.random() < 0.5
+    return replace(
+        placement,
+        pose=pose,
+        aspect=0.0 if own else float(rng.uniform(0.38, 0.5)),
+        min_aspect=float(rng.uniform(0.34, 0.44)),
+        occluder=placement.occluder if placement.occluder in (-1, BYSTANDER) else PROP,
+        props=int(rng.integers(0, 3)),
+    )
 
 
 def detector_box(
@@ -95,8 +124,8 @@ def detector_box(
     tall = y1 - y0
     left, top, right, bottom = (edge * tall for edge in placement.box)
     x0, y0, x1, y1 = x0 - left, y0 - top, x1 + right, y1 + bottom
-    if placement.aspect:
-        centre, half = (x0 + x1) / 2, placement.aspect * (y1 - y0) / 2
+    if placement.aspect or x1 - x0 < placement.min_aspect * (y1 - y0):
+        centre, half = (x0 + x1) / 2, (placement.aspect or placement.min_aspect) * (y1 - y0) / 2
         x0, x1 = centre - half, centre + half
     x0, x1 = max(x0, 0.0), min(x1, float(camera.width))
     y0, y1 = max(y0, 0.0), min(y1, float(camera.height))
@@ -135,12 +164,15 @@ def render_crop(
     sensor = Raster(x0, y0, x1 - x0, y1 - y0, max(12, round((y1 - y0) / shrink)), max(6, round((x1 - x0) / shrink)))
     image = _background(setting.background, sensor)
     rng = world.rng(Stream.COVER, *key)
+    for _ in range(placement.props):
+        _render_prop(rng, image, placement, setting, sensor, behind=float(rng.uniform(0.6, 4.0)))
     for _ in range(placement.bystanders):
         _render_bystander(world, rng, image, placement, setting, sensor, -float(rng.uniform(0.4, 4.0)))
     contact_shadow(image, setting.camera, sensor, placement.pose.x, placement.pose.z)
     # Sampled on the grid of the crop, so that regions match pixels; optical blur smooths edges.
     raster = Raster(x0, y0, x1 - x0, y1 - y0, height, width)
-    layer = render_layer(person, body, view, raster, setting.light)
+    shadow = _cast_sun_shadow(world.preset, body.solids, setting, image, sensor)
+    layer = render_layer(person, body, view, raster, setting.light, shadow)
     regions = layer.region
     without_belongings = cast_body_regions(body.solids, view, raster) if with_body else None
     _composite(image, layer)
@@ -161,6 +193,24 @@ def render_crop(
     if stored.shape[:2] != (height, width):
         stored = np.asarray(cv2.resize(stored, (width, height), interpolation=placement.interpolation), dtype=np.uint8)
     return Crop(stored, regions, without_belongings)
+
+
+MIN_SUN = 0.45
+"""Least sunlight, relative to that of a clear sky, that casts shadows."""
+
+
+def _cast_sun_shadow(
+    preset: Preset, solids: Solids, setting: Setting, image: FloatArray, sensor: Raster
+) -> ShadowMap | None:
+    """Darken the ground of `image` where the body takes the sun from it, and return the shadow map."""
+    light = setting.light
+    if not preset.shadows or float(light.sun.max()) < MIN_SUN:
+        return None
+    shadow = cast_shadow_map(solids, light.direction)
+    sunlight = light.sun * light.direction[1]
+    taken = ground_shadow(shadow, setting.camera.view, sensor)[..., None]
+    image *= 1 - np.float32(preset.shadows) * taken * (sunlight / (sunlight + light.sky))
+    return shadow
 
 
 def cast_body_regions(solids: Solids, view: Viewpoint, raster: Raster) -> UInt8Array:
@@ -234,11 +284,31 @@ def _occlude(
     if placement.occluder == BYSTANDER:
         return _render_bystander(world, rng, image, placement, setting, sensor, float(rng.uniform(0.3, 0.8)))
     before = image.copy()
-    spot = np.array([placement.pose.x + placement.occluder_side, 0, placement.pose.z - 0.5], dtype=np.float32)
-    foot, depth = setting.camera.view.project(spot)
-    scale = sensor.rows / sensor.height
-    x, y = (float(foot[0]) - sensor.x) * sensor.cols / sensor.width, (float(foot[1]) - sensor.y) * scale
-    draw_object(image, x, y, setting.camera.view.focal / float(depth) * scale, placement.occluder, rng)
+    if placement.occluder == PROP:
+        _render_prop(rng, image, placement, setting, sensor, behind=-float(rng.uniform(0.3, 0.8)))
+    else:
+        x, y, unit = _stand(placement, setting, sensor, placement.occluder_side, -0.5)
+        draw_object(image, x, y, unit, placement.occluder, rng)
     changed = np.abs(image - before).max(axis=2) > 1e-6
     image[changed] *= setting.light.sky
     return np.asarray(changed, dtype=np.float32)
+
+
+def _stand(
+    placement: Placement, setting: Setting, sensor: Raster, side: float, behind: float
+) -> tuple[float, float, float]:
+    """Return x and y of a place `side` and `behind` metres from the person, and the length of a metre, in samples."""
+    spot = np.array([placement.pose.x + side, 0, placement.pose.z + behind], dtype=np.float32)
+    foot, depth = setting.camera.view.project(spot)
+    scale = sensor.rows / sensor.height
+    x, y = (float(foot[0]) - sensor.x) * sensor.cols / sensor.width, (float(foot[1]) - sensor.y) * scale
+    return x, y, setting.camera.view.focal / float(depth) * scale
+
+
+def _render_prop(
+    rng: np.random.Generator, image: FloatArray, placement: Placement, setting: Setting, sensor: Raster, behind: float
+) -> None:
+    """Draw a random prop `behind` metres behind the person, partly inside the box."""
+    side = float(rng.uniform(-0.7, 0.7))
+    x, y, unit = _stand(placement, setting, sensor, side, behind)
+    draw_prop(image, x, y, unit, rng, near=True)

@@ -7,6 +7,7 @@ import numpy as np
 from vestigo_models.arrays import Int64Array
 from vestigo_models.synthetic import labels as at
 from vestigo_models.synthetic.materials.clothes import Material, sample_materials
+from vestigo_models.synthetic.materials.face import Face
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class BodyShape:
     stoop: float  # radians of forward lean
     stride: float
     arm_swing: float
+    sloping: float = 0.0  # metres by which the shoulders slope
 
     @property
     def unit(self) -> float:
@@ -52,6 +54,12 @@ class Clothing:
     bag_style: int
     bag_side: int  # -1 right, 1 left
     bag_size: float
+    rise: float = 1.0  # height of the lower garment's waist, fraction of that of the body
+    hood: bool = False  # on the back
+    scarf: bool = False
+    sock: float = 0.0  # height above the ankle, fraction of the shin
+    hair_volume: float = 1.0
+    bun: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Person:
     shape: BodyShape
     clothing: Clothing
     materials: tuple[Material, ...]  # indexed by BodyPart
+    face: Face | None = None
 
     def has(self, attribute: int) -> bool:
         """Return whether a yes/no attribute, given as a column of `labels`, is yes."""

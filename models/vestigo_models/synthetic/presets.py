@@ -24,6 +24,11 @@ class Preset:
     sloppiness: float = 1.0  # scales the error of a crop's box
     degradation: float = 1.0  # scales blur, noise, compression and colour errors of the cameras
     scenes: int = 1  # number of backgrounds and illuminations of each camera
+    wardrobe: float = 0.0  # share of people with woven fabrics, prints, layers, folds and faces
+    shadows: float = 0.0  # scales the sun's shadows of bodies, 0..1
+    clutter: float = 0.0  # scales the texture and the number of things in the background
+    surveillance: float = 0.0  # share of cameras with the processing of surveillance cameras
+    gestures: float = 0.0  # scales the variety of arms and of box shapes
 
 
 PRESETS: dict[str, Preset] = {
@@ -54,6 +59,24 @@ PRESETS: dict[str, Preset] = {
             occluded=0.2,
             crowded=0.3,
             person_pixels=(36.0, 190.0),
+        ),
+        # Looks like real footage; its appearance was set by looking at crops of Market-1501.
+        Preset(
+            name="real",
+            identities=1000,
+            cameras=8,
+            images_per_camera=3,
+            variety=0.25,
+            scenes=8,
+            occluded=0.15,
+            crowded=0.25,
+            sloppiness=0.7,
+            person_pixels=(60.0, 250.0),
+            wardrobe=1.0,
+            shadows=1.0,
+            clutter=1.0,
+            surveillance=1.0,
+            gestures=1.0,
         ),
     )
 }

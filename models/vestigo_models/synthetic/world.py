@@ -15,11 +15,14 @@ from vestigo_models.synthetic.camera import (
     sample_camera,
     sample_light,
     sample_response,
+    sample_surveillance,
 )
 from vestigo_models.synthetic.materials.shading import Light
 from vestigo_models.synthetic.people import Person, sample_person
 from vestigo_models.synthetic.presets import Preset
 from vestigo_models.synthetic.scene import sample_background
+from vestigo_models.synthetic.scenery.backdrop import sample_backdrop
+from vestigo_models.synthetic.wardrobe import sample_wardrobe
 
 
 class Stream(IntEnum):
@@ -84,7 +87,9 @@ class World:
         return self._bystander(int(rng.integers(BYSTANDERS)))
 
     def _person(self, stream: Stream, index: int) -> Person:
-        return sample_person(self.rng(stream, index), self.preset.variety)
+        rng = self.rng(stream, index)
+        person = sample_person(rng, self.preset.variety)
+        return sample_wardrobe(rng, person) if rng.random() < self.preset.wardrobe else person
 
     def _setting(self, camera: int, scene: int) -> Setting:
         if not 0 <= camera < self.cameras:
@@ -93,7 +98,13 @@ class World:
         mounted = sample_camera(self.rng(Stream.CAMERA, camera, scene), self.preset)
         rng = self.rng(Stream.SETTING, camera, scene)
         light = sample_light(rng)
-        background = sample_background(self.rng(Stream.SCENE, camera, scene), mounted)
+        scenery = self.rng(Stream.SCENE, camera, scene)
+        has_clutter = scenery.random() < self.preset.clutter if self.preset.clutter else False
+        background = (sample_backdrop if has_clutter else sample_background)(scenery, mounted)
         background *= 0.85 * (light.sky + light.sun * light.direction[1])
-        response = sample_response(rng, self.preset, brightness=float(np.median(background)))
+        if self.preset.surveillance and rng.random() < self.preset.surveillance:
+            lit = float((light.sky + light.sun * light.direction[1]).mean())
+            response = sample_surveillance(rng, brightness=0.25 * lit)
+        else:
+            response = sample_response(rng, self.preset, brightness=float(np.median(background)))
         return Setting(mounted, light, response, background.astype(np.float16))

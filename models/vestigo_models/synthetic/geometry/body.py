@@ -38,7 +38,10 @@ class Pose:
     heading: float  # radians; 0 walks along +z, pi/2 along +x
     phase: float  # radians of the gait cycle
     walking: float = 1.0  # 0 stands still
-    arms: int = 0  # 0 swing, 1 hands before the chest (telephone), 2 hands in the pockets
+    # 0 swing, 1 one hand before the chest (telephone), 2 hands in the pockets, 3 both hands before the chest,
+    # 4 hands behind the back, 5 one hand at the head
+    arms: int = 0
+    reach: tuple[float, ...] = (0.0, 0.0)  # radians added to the swing of the left and right arm
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ class _BodyBuilder:
         spine = bob + 0.02 * self.unit * UP
         self.torso(spine, across)
         for side, offset in ((1, np.pi), (-1, 0.0)):
-            shoulder = spine + 0.42 * self.unit * self.tilt + side * across * (0.178 * self.unit * self.shape.shoulders)
+            wide = 0.178 * self.unit * self.shape.shoulders - 0.5 * self.shape.sloping
+            shoulder = spine + (0.42 * self.unit - self.shape.sloping) * self.tilt + side * across * wide
             self.arm(shoulder, side, offset)
         self.head(spine + 0.475 * self.unit * self.tilt)
         if self.person.has(at.BACKPACK):
@@ -184,6 +188,8 @@ class _BodyBuilder:
         heel = ankle - 0.03 * self.unit * UP - 0.04 * self.unit * toe
         ball = heel + 0.2 * self.unit * toe - 0.012 * self.unit * UP
         self.add(heel, ball, 0.042 * self.unit, 0.034 * self.unit, BodyPart.SHOES, front=UP, wide=0.95)
+        if clothing.sock:
+            self.add(ankle, ankle + (knee - ankle) * clothing.sock, r_ankle * 1.08, r_knee, BodyPart.SOCKS)
         if clothing.boots:
             shaft = ankle + (knee - ankle) * clothing.boots
             self.add(ankle, shaft, r_ankle * 1.2, r_knee * 1.06, BodyPart.SHOES)
@@ -211,16 +217,27 @@ class _BodyBuilder:
             bust = spine + 0.315 * unit * tilt + front * (0.052 * unit)
             half, r = 0.062 * unit * SIDE, (0.052 + 0.022 * s.bust) * unit
             upper(bust - half, bust + half, r, r, front=front)
+        top_of_lower = spine + 0.2 * unit * clothing.rise * tilt
         # Hips belong to the trousers; the shirt covers them down to its hem.
         pelvis, low_w = spine - 0.05 * unit * UP, waist_w * 0.93
-        self.add(pelvis, waist, hip_w, low_w, BodyPart.LOWER, front=front, deep=0.72, torso=True)
+        self.add(pelvis, top_of_lower, hip_w, low_w, BodyPart.LOWER, front=front, deep=0.72, torso=True)
         hem = spine - clothing.hem * unit * UP
         hem_w = np.interp(-clothing.hem, (-0.2, 0.05, 0.2), (1.2, 1.08, 1.03)) * hip_w + clothing.loose
         upper(hem, waist, hem_w, waist_w * 1.01, front=front, deep=0.76, kind=FRUSTUM)
+        if clothing.hood:
+            nape = spine + 0.45 * unit * tilt - front * (0.075 * unit)
+            upper(nape, nape - 0.06 * unit * tilt, 0.085 * unit, 0.07 * unit, front=front, deep=0.6)
+        if clothing.scarf:
+            neck = spine + 0.475 * unit * tilt
+            self.add(neck - 0.02 * tilt, neck + 0.035 * tilt, 0.078 * unit, 0.072 * unit, BodyPart.HAT, UPPER)
+            end = neck + front * 0.1 * unit + 0.04 * SIDE
+            self.add(
+                end - 0.22 * unit * tilt, end - 0.02 * tilt, 0.045, 0.04, BodyPart.HAT, UPPER, front=front, deep=0.5
+            )
         if self.skirt:
             bottom = spine - (0.415 * unit * s.legs * clothing.lower_end + 0.02 * unit) * UP
             rim, low_w = hip_w * clothing.flare * (0.9 + 0.2 * clothing.lower_end), waist_w * 0.97
-            self.add(bottom, waist, rim, low_w, BodyPart.LOWER, front=front, deep=0.85, kind=FRUSTUM, torso=True)
+            self.add(bottom, top_of_lower, rim, low_w, BodyPart.LOWER, front=front, deep=0.85, kind=FRUSTUM, torso=True)
 
     def arm(self, shoulder: Float64Array, side: int, offset: float) -> None:
         """Add an arm, and the handbag that it carries; `offset` is that of its swing in the gait cycle."""
@@ -236,8 +253,19 @@ class _BodyBuilder:
             swing, bend = 0.55, 1.75
         elif self.pose.arms == 2:
             swing, bend, out = -0.25, 0.75, 0.3
+        elif self.pose.arms == 3:
+            swing, bend = 0.35, 1.45
+        elif self.pose.arms == 4:
+            swing, bend, out = -0.5, 0.7, 0.2
+        elif self.pose.arms == 5 and side == 1:
+            swing, bend = 1.3, 1.5
+        if any(self.pose.reach):
+            reach = self.pose.reach[0 if side == 1 else 1]
+            swing, bend = swing + reach, max(bend + 0.7 * reach, 0.0)
         elbow = shoulder + _swing(0.285 * unit, swing, side * out)
-        wrist = elbow + _swing(0.25 * unit, swing + bend, side * (0.02 if self.pose.arms == 0 else -0.12))
+        wrist = elbow + _swing(
+            0.25 * unit, swing + bend, side * (0.02 if self.pose.arms == 0 else -0.35 if self.pose.arms == 3 else -0.12)
+        )
         r0, r1, r2 = 0.05 * self.thick, 0.039 * self.thick, 0.029 * self.thick
         cloth = clothing.loose + 0.005
         self.add(shoulder, elbow, r0, r1, BodyPart.SKIN, UPPER)
@@ -300,8 +328,12 @@ class _BodyBuilder:
         long_hair = self.person.labels[at.HAIR] == 1
         bald = self.person.labels[at.GENDER] == at.MALE and style == 2 and self.person.labels[at.AGE] >= at.ADULT
         volume = 0.086 if bald else (0.096 if long_hair else 0.091)
+        volume *= self.clothing.hair_volume
         low, high = crown - 0.02 * size * up, crown + (0.0 if bald else 0.02) * size * up
         add(low, high, volume * size, volume * size * 0.98, BodyPart.HAIR, front=front, deep=1.14)
+        if self.clothing.bun:
+            knot = centre - 0.1 * size * front + 0.05 * up
+            add(knot, knot - 0.01 * up, 0.045, 0.045, BodyPart.HAIR)
         if long_hair and style == 1:  # a pony tail
             knot = centre - 0.11 * size * front + 0.04 * up
             add(knot, knot - 0.2 * up - 0.05 * front, 0.036, 0.026, BodyPart.HAIR)

@@ -10,6 +10,7 @@ import numpy as np
 
 from vestigo_models.arrays import Float32Array, Float64Array, Int64Array
 from vestigo_models.synthetic import labels as at
+from vestigo_models.synthetic.materials.fabric import Fabric
 
 T = TypeVar("T")
 Colour = Float32Array
@@ -53,14 +54,14 @@ def linear(srgb: Float64Array | tuple[float, float, float]) -> Colour:
 
 def sample_cloth_colour(rng: np.random.Generator, name: str) -> Colour:
     """Return a random shade of a named cloth colour."""
-    h0, h1, s0, s1, v0, v1, _ = _pick(rng, _CLOTH[name], [weight for *_, weight in _CLOTH[name]])
+    h0, h1, s0, s1, v0, v1, _ = pick(rng, _CLOTH[name], [weight for *_, weight in _CLOTH[name]])
     hue, saturation, value = rng.uniform(h0, h1), rng.uniform(s0, s1), rng.uniform(v0, v1)
     return linear(colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value))
 
 
 def sample_common_colour(rng: np.random.Generator) -> Colour:
     """Return a random cloth colour with everyday frequencies."""
-    return sample_cloth_colour(rng, _pick(rng, _COMMON, _COMMON_WEIGHTS))
+    return sample_cloth_colour(rng, pick(rng, _COMMON, _COMMON_WEIGHTS))
 
 
 def _sample_tone(rng: np.random.Generator, srgb: tuple[int, int, int], spread: float) -> Colour:
@@ -68,7 +69,7 @@ def _sample_tone(rng: np.random.Generator, srgb: tuple[int, int, int], spread: f
     return linear(np.clip(tone, 4, 250) / 255)
 
 
-def _pick(rng: np.random.Generator, values: Sequence[T], weights: Sequence[float]) -> T:
+def pick(rng: np.random.Generator, values: Sequence[T], weights: Sequence[float]) -> T:
     """Return one of the values, at random with frequencies proportional to the weights."""
     shares = np.asarray(weights, dtype=np.float64)
     return values[int(rng.choice(len(values), p=shares / shares.sum()))]
@@ -116,13 +117,16 @@ class Material:
     folds: float = 0.0
     creases: tuple[tuple[float, float, float], ...] = ()  # waves: radians a metre around and along, phase
     gloss: float = 0.0
+    fabric: Fabric | None = None  # replaces the pattern and the creases
+    relief: float = 0.0  # root mean square slope of the folds
+    relief_kind: int = 0
 
 
 def _sample_cloth(rng: np.random.Generator, colour: Colour, patterns: dict[Pattern, float]) -> Material:
     return Material(
         colour=colour,
         second=sample_common_colour(rng),
-        pattern=_pick(rng, tuple(patterns), tuple(patterns.values())),
+        pattern=pick(rng, tuple(patterns), tuple(patterns.values())),
         scale=float(rng.uniform(0.035, 0.14)),
         phase=float(rng.uniform(0, 1)),
         # The labelled colour remains the garment's main colour.
@@ -175,12 +179,12 @@ def _sample_garment(
 
 def sample_materials(rng: np.random.Generator, labels: Int64Array) -> tuple[Material, ...]:
     """Return random materials of a person with these labels, indexed by `BodyPart`."""
-    skin = _sample_tone(rng, _pick(rng, _SKIN, _SKIN_WEIGHTS), 10.0)
+    skin = _sample_tone(rng, pick(rng, _SKIN, _SKIN_WEIGHTS), 10.0)
     # Grey hair is the strongest cue of old age; some adults have it too.
     if labels[at.AGE] == at.OLD or (labels[at.AGE] == at.ADULT and rng.random() < 0.2):
         hair = linear(np.full(3, rng.uniform(0.5, 0.85)) * np.array([1.0, 0.99, 0.96]))
     else:
-        hair = _sample_tone(rng, _pick(rng, _HAIR, _HAIR_WEIGHTS), 6.0)
+        hair = _sample_tone(rng, pick(rng, _HAIR, _HAIR_WEIGHTS), 6.0)
     upper = _sample_garment(rng, int(labels[at.UPPER_COLOUR]), at.UPPER_COLOURS, _UPPER_PATTERNS)
     lower = _sample_garment(rng, int(labels[at.LOWER_COLOUR]), at.LOWER_COLOURS, _LOWER_PATTERNS)
     sleeve = upper
@@ -188,7 +192,7 @@ def sample_materials(rng: np.random.Generator, labels: Int64Array) -> tuple[Mate
         other = upper.pattern != Pattern.OPEN and rng.random() < 0.12
         colour = upper.second if other else upper.colour
         sleeve = replace(upper, colour=colour, pattern=Pattern.PLAIN)
-    shoes = sample_cloth_colour(rng, _pick(rng, _SHOES, _SHOES_WEIGHTS))
+    shoes = sample_cloth_colour(rng, pick(rng, _SHOES, _SHOES_WEIGHTS))
     hose = skin if rng.random() < 0.8 else sample_cloth_colour(rng, "black")
     return (
         Material(colour=skin, second=skin),

@@ -5,17 +5,30 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vestigo_models.arrays import BoolArray, FloatArray, UInt8Array
-from vestigo_models.schemas.regions import BELONGINGS
+from vestigo_models.arrays import BoolArray, FloatArray, Int64Array, UInt8Array
+from vestigo_models.schemas.regions import BELONGINGS, HEAD
 from vestigo_models.synthetic import labels as at
 from vestigo_models.synthetic.geometry.body import Body
 from vestigo_models.synthetic.geometry.raycast import Hits, Raster, Viewpoint, cast_rays
+from vestigo_models.synthetic.materials import fabric, relief
 from vestigo_models.synthetic.materials.clothes import BodyPart, Material, Pattern
+from vestigo_models.synthetic.materials.face import paint_face
+from vestigo_models.synthetic.materials.shadows import ShadowMap
 from vestigo_models.synthetic.people import Person
 
 
-def surface(person: Person, body: Body, hits: Hits) -> tuple[FloatArray, UInt8Array, FloatArray]:
-    """Return albedo (N, 3), region (N,) and gloss (N,) of every hit."""
+@dataclass(frozen=True)
+class Surface:
+    """Properties of the N hits."""
+
+    albedo: FloatArray  # (N, 3) linear
+    region: UInt8Array  # (N,)
+    gloss: FloatArray  # (N,)
+    slope: FloatArray | None  # (N, 2) of the folds, around and along the solid; None without folds
+
+
+def surface(person: Person, body: Body, hits: Hits) -> Surface:
+    """Return the surface properties of every hit."""
     solids = body.solids
     part = solids.material[hits.solid]
     region = solids.region[hits.solid]
@@ -28,19 +41,52 @@ def surface(person: Person, body: Body, hits: Hits) -> tuple[FloatArray, UInt8Ar
     v = place[:, 1]
     albedo = np.empty((len(part), 3), dtype=np.float32)
     gloss = np.empty(len(part), dtype=np.float32)
+    slope = None if not any(m.relief for m in person.materials) else np.zeros((len(part), 2), dtype=np.float32)
     for index, material in enumerate(person.materials):
         chosen = np.flatnonzero(part == index)
         if not len(chosen):
             continue
         cu, cv, on = u[chosen], v[chosen], torso[chosen]
+        gloss[chosen] = material.gloss
+        if slope is not None and material.relief:
+            slope[chosen] = material.relief * relief.look_up(
+                material.relief_kind, cu + material.phase, cv + 0.37 * hits.solid[chosen]
+            )
+        if material.fabric:
+            # The details of a garment are on the trunk, not on the sleeves.
+            texture = fabric.bake(material.fabric, placed=index != BodyPart.SLEEVE)
+            albedo[chosen] = fabric.look_up(texture, cu, cv)
+            continue
         mix = _mix(material, cu, cv, angle[chosen], on)[:, None]
         colour = material.colour + (material.second - material.colour) * mix
         albedo[chosen] = colour * _folds(material, cu, cv)
-        gloss[chosen] = material.gloss
+    if person.face:
+        _paint_face(person, albedo, np.flatnonzero((part == BodyPart.SKIN) & (region == HEAD)), chest)
     strap = torso & (part == BodyPart.UPPER) & _strap(person, chest)
     albedo[strap] = person.materials[BodyPart.BELONGING].colour * 0.8
     region[strap] = BELONGINGS
-    return albedo, region, gloss
+    return Surface(albedo, region, gloss, slope)
+
+
+def _paint_face(person: Person, albedo: FloatArray, chosen: Int64Array, chest: FloatArray) -> None:
+    """Paint the face of a person over the albedo of the chosen hits, whose places are in the chest's frame."""
+    if person.face is None or not len(chosen):
+        return
+    unit = person.shape.unit
+    size = person.shape.head * (0.5 + 0.5 * unit)
+    x, y, z = (chest[chosen] / size).T
+    # The middle of the head in `geometry.body`.
+    painted = albedo[chosen]
+    paint_face(painted, person.face, person.materials[BodyPart.HAIR].colour, x, y - 0.475 * unit / size - 0.115, z)
+    albedo[chosen] = painted
+
+
+def _tilt(normal: FloatArray, along: FloatArray, slope: FloatArray) -> FloatArray:
+    """Return unit normals (N, 3) tilted by slopes (N, 2) around and along the directions `along` (N, 3)."""
+    (ax, ay, az), (nx, ny, nz) = along.T, normal.T
+    around = np.stack((ay * nz - az * ny, az * nx - ax * nz, ax * ny - ay * nx), axis=1)
+    tilted = normal - slope[:, :1] * around - slope[:, 1:] * along
+    return np.asarray(tilted / np.sqrt(np.einsum("ni,ni->n", tilted, tilted))[:, None], dtype=np.float32)
 
 
 def _folds(material: Material, u: FloatArray, v: FloatArray) -> FloatArray:
@@ -122,12 +168,19 @@ class Layer:
         return self.region > 0
 
 
-def render_layer(person: Person, body: Body, view: Viewpoint, raster: Raster, light: Light) -> Layer:
-    """Return one person, ray-cast and shaded."""
+def render_layer(
+    person: Person, body: Body, view: Viewpoint, raster: Raster, light: Light, shadow: ShadowMap | None = None
+) -> Layer:
+    """Return one person, ray-cast and shaded; the sun casts the body's shadow on itself if its map is given."""
     hits = cast_rays(body.solids, view, raster)
-    albedo, region, gloss = surface(person, body, hits)
-    facing = np.clip(hits.normal @ light.direction, 0, None)
-    above = (0.5 + 0.5 * hits.normal[:, 1])[:, None]
+    seen = surface(person, body, hits)
+    normal = hits.normal
+    if seen.slope is not None:
+        normal = _tilt(normal, body.solids.axes[hits.solid, :, 1], seen.slope)
+    facing = np.clip(normal @ light.direction, 0, None)
+    if shadow is not None:
+        facing = facing * ~shadow.is_shaded(hits.point)
+    above = (0.5 + 0.5 * normal[:, 1])[:, None]
     occlusion = _occlusion(hits, raster)
     ambient = (above * light.sky + (1 - above) * light.ground) * occlusion[:, None]
     direct = facing[:, None] * light.sun * (0.35 + 0.65 * occlusion[:, None])
@@ -135,9 +188,9 @@ def render_layer(person: Person, body: Body, view: Viewpoint, raster: Raster, li
     towards = (rays / np.sqrt(np.einsum("ni,ni->n", rays, rays))[:, None]).astype(np.float32)
     half = light.direction - towards
     half /= np.sqrt(np.einsum("ni,ni->n", half, half))[:, None] + 1e-6
-    shine = gloss * np.clip(np.einsum("ni,ni->n", hits.normal, half), 0, 1) ** 12
-    lit = albedo * (ambient + direct) + shine[:, None] * light.sun
-    return Layer(hits.scatter(lit.astype(np.float32), raster), hits.scatter(region, raster))
+    shine = seen.gloss * np.clip(np.einsum("ni,ni->n", normal, half), 0, 1) ** 12
+    lit = seen.albedo * (ambient + direct) + shine[:, None] * light.sun
+    return Layer(hits.scatter(lit.astype(np.float32), raster), hits.scatter(seen.region, raster))
 
 
 def _occlusion(hits: Hits, raster: Raster) -> FloatArray:

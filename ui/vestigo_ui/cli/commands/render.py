@@ -11,7 +11,9 @@ from vestigo_ui.cli.output import Output, command_line, progress
 
 def render_command(
     folder: Annotated[Path, Argument(metavar="OUT", help="New or empty folder for the dataset.")],
-    preset: Annotated[str, Option(help="Appearance of the world: default, small, clean or training.")] = "default",
+    preset: Annotated[
+        str, Option(help="Appearance of the world: default, small, clean, training or real.")
+    ] = "default",
     identities: Annotated[int | None, Option(help="Number of people; half for training, half for the test.")] = None,
     cameras: Annotated[int | None, Option(help="Number of cameras, 1 to 9.")] = None,
     images_per_camera: Annotated[int | None, Option(help="Crops of each person by each camera.")] = None,
