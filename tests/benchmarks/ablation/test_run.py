@@ -17,7 +17,7 @@ import pytest
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo_benchmarks.ablation import cell as ablation_cell
-from vestigo_benchmarks.ablation.cell import RESULT, AblationCell, run_cell
+from vestigo_benchmarks.ablation.cell import IDENTITIES, RESULT, AblationCell, run_cell
 from vestigo_benchmarks.ablation.processes import CellEvent
 from vestigo_benchmarks.ablation.recipe import CONFIGS, AblationRecipe
 from vestigo_benchmarks.ablation.run import AblationResult, ablate
@@ -82,7 +82,8 @@ def done(cell: AblationCell) -> dict[str, Any]:
     assert all(result.pop(key) > 0 for key in TIMED)
     for trial in result["filter"]:
         del trial["speed_up"]
-    return {**result, "digest": ModelPackage.from_pretrained(cell.folder).digest}
+    identities = json.loads((cell.folder / IDENTITIES).read_text())
+    return {**result, "identities": identities, "digest": ModelPackage.from_pretrained(cell.folder).digest}
 
 
 def test_recipe_changes_named_settings_only() -> None:
@@ -114,6 +115,14 @@ def test_result_has_every_field(dataset: ReidDataset, undisturbed: dict[str, Any
     assert list(undisturbed["attributes"]["official"]) == list(dataset.schema.names)
     assert list(undisturbed["labels"]) == ["foreground", "head", "upper", "lower", "shoes", "belongings"]
     assert undisturbed["labels"]["foreground"] > 50
+    people = undisturbed["identities"]["retrieval"]
+    assert people["pids"] == np.unique(dataset.query.pids).tolist()
+    for key in ("mAP", "rank1"):
+        assert sum(people[key]) / sum(people["images"]) == pytest.approx(undisturbed["metrics"][key])
+    people = undisturbed["identities"]["attributes"]
+    assert sum(people["images"]) == dataset.gallery.labelled.sum()
+    for name, official in undisturbed["attributes"]["official"].items():
+        assert sum(people["official"][name]) / sum(people["images"]) == pytest.approx(official)
     assert undisturbed["losses"].keys() >= {"total", "identity", "parsing", "attributes"}
     assert [trial["mode"] for trial in undisturbed["filter"]][:3] == ["off", "strict", "quality"]
 
@@ -135,8 +144,8 @@ def test_stopped_at_any_stage_it_ends_the_same(
 
     write = ablation_cell.write_json
 
-    def dying_write(path: Path, value: Any) -> None:
-        (stop if path.name == RESULT else write)(path, value)
+    def dying_write(path: Path, value: Any, **options: Any) -> None:
+        (stop if path.name == RESULT else write)(path, value, **options)
 
     with monkeypatch.context() as broken:
         if stage == "judging":

@@ -12,14 +12,23 @@ import numpy as np
 import pytest
 
 from vestigo.datasets.reid import ReidDataset
+from vestigo_benchmarks.ablation.differences import crossed_interval
 from vestigo_benchmarks.ablation.page import PaperFigures, ablation_page
+from vestigo_benchmarks.ablation.paper import ATTRIBUTE_METHODS, ATTRIBUTES, RETRIEVAL
 from vestigo_benchmarks.ablation.recipe import AblationRecipe
-from vestigo_benchmarks.ablation.tables import ablation_tables
+from vestigo_benchmarks.ablation.tables import TABLE_4, TABLE_5, TABLE_6, TABLE_7, ablation_tables
 from vestigo_models.schemas.builtin import MARKET_1501
 
 CONFIGS = ("baseline", "control", "clustering", "parser", "fls", "global-attr", "alm", "full")
 WITH_ATTRIBUTES = ("global-attr", "alm", "full")
 MODES = ("off", "strict", "auto 1 %")
+PEOPLE = 5
+
+
+def around(rng: np.random.Generator, mean: float) -> list[float]:
+    """Return the figures of `PEOPLE` identities with a mean."""
+    parts = rng.normal(0, 1, PEOPLE)
+    return list((mean + parts - parts.mean()).tolist())
 
 
 def result(config: str, seed: int) -> dict[str, Any]:
@@ -43,7 +52,12 @@ def result(config: str, seed: int) -> dict[str, Any]:
             "reason": "too few people" if mode == "auto 1 %" else "",
         }
 
-    attributes = {"official": {n: percent() for n in MARKET_1501.names}, "mean": percent(), "balanced": percent()}
+    official = {n: percent() for n in MARKET_1501.names}
+    attributes = {"official": official, "mean": sum(official.values()) / len(official), "balanced": percent()}
+    mean_ap = percent()
+    queries = {"pids": [*range(PEOPLE)], "images": [1] * PEOPLE, "mAP": around(rng, mean_ap), "rank1": [100.0] * PEOPLE}
+    labels = {"pids": [*range(PEOPLE)], "images": [1] * PEOPLE}
+    labels |= {"official": {name: around(rng, value) for name, value in official.items()}}
     return {
         "config": config,
         "seed": seed,
@@ -51,13 +65,14 @@ def result(config: str, seed: int) -> dict[str, Any]:
         "epochs": 20,
         "images": 1920,
         "losses": {"total": percent(), "identity": percent()},
-        "metrics": {"mAP": percent(), "mINP": percent(), "rank1": percent(), "rank5": 1.0, "queries": 9, "gallery": 99},
+        "metrics": {"mAP": mean_ap, "mINP": percent(), "rank1": percent(), "rank5": 1.0, "queries": 9, "gallery": 99},
         "attributes": attributes if config in WITH_ATTRIBUTES else None,
         "regions": {"iou": {n: percent() for n in regions}, "mean": 1.0} if config == "fls" else None,
         "belongings_auc": 0.7 if config == "fls" else None,
         "labels": {n: percent() for n in regions} if config in ("parser", "fls") else None,
         "filter": [trial(mode) for mode in MODES] if config == "full" else [],
         "notes": [],
+        "identities": {"retrieval": queries, "attributes": labels if config in WITH_ATTRIBUTES else None},
         "seconds": percent(),
         "judging_seconds": percent(),
         "cpu_seconds": percent(),
@@ -79,9 +94,14 @@ def mean_and_sd(values: list[float]) -> dict[str, Any]:
 
 def paired(results: dict[str, dict[int, Any]], config: str, base: str, key: str) -> dict[str, Any]:
     ours, theirs = results[config], results[base]
-    return mean_and_sd(
-        [ours[s]["metrics"][key] - theirs[s]["metrics"][key] for s in (1, 2, 3) if s in ours and s in theirs]
-    )
+    seeds = [s for s in (1, 2, 3) if s in ours and s in theirs]
+    gains, images = [], np.ones(PEOPLE)
+    for s in seeds:
+        first, second = (cells[s]["identities"]["retrieval"][key] for cells in (ours, theirs))
+        gains.append([a - b for a, b in zip(first, second, strict=True)])
+    low, high = crossed_interval(np.array(gains), images)
+    difference = mean_and_sd([ours[s]["metrics"][key] - theirs[s]["metrics"][key] for s in seeds])
+    return {**difference, "low": pytest.approx(low), "high": pytest.approx(high)}
 
 
 def test_retrieval_rows_are_means_with_paired_gains(results: dict[str, dict[int, Any]]) -> None:
@@ -102,19 +122,72 @@ def test_retrieval_rows_are_means_with_paired_gains(results: dict[str, dict[int,
     for config, before in (("fls", "baseline"), ("alm", "fls"), ("full", "alm")):
         step = table4[config]["step"]
         assert step == paired(results, config, before, "mAP")
-        assert table4[config]["verdict"] == ("misses" if step["mean"] <= 0 else "as in the paper")
-        assert (table4[config]["diagnosis"] is None) == (step["mean"] > 0)
+        verdict = "as in the paper" if step["low"] > 0 else "opposite" if step["high"] < 0 else "undecided"
+        assert table4[config]["verdict"] == verdict
+        assert (table4[config]["diagnosis"] is None) == (step["low"] > 0)
     # The row before is missing: nothing to compare with.
     assert {row["config"]: row for row in tables["table5"]}["parser"]["step"] is None
     assert (table4["fls"]["seeds"], table4["fls"]["step"]["n"]) == ([1, 3], 2)
     assert table4["full"]["paper"] == {"mAP": 89.5, "rank1": 95.6}
+    assert table4["full"]["papers"]["dukemtmc-reid"] == {"mAP": 82.8, "rank1": 91.7}
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"), [(5.0, "as in the paper"), (-5.0, "opposite"), (0.0, "undecided"), (None, "no interval")]
+)
+def test_verdict_is_said_of_interval(gain: float | None, verdict: str, results: dict[str, dict[int, Any]]) -> None:
+    rng = np.random.default_rng(0)
+    cells: dict[str, dict[int, Any]] = {"baseline": {}, "fls": {}}
+    for seed in (1, 2, 3):
+        for config, more in (("baseline", 0.0), ("fls", gain or 0.0)):
+            cell = results["baseline"][seed]
+            mean = 50.0 + more + float(rng.normal(0, 0.1))
+            people = {**cell["identities"]["retrieval"], "mAP": around(rng, mean)}
+            identities = None if gain is None else {"retrieval": people, "attributes": None}
+            metrics = {**cell["metrics"], "mAP": mean}
+            cells[config][seed] = {**cell, "config": config, "metrics": metrics, "identities": identities}
+    tables = ablation_tables(cells)
+    assert tables["table4"][1]["verdict"] == verdict
+    page = ablation_page(tables, {}, parser="the default one")
+    assert f"| 88.2 / 95.2 | 80.9 / 90.6 | {verdict} |" in page
+    assert (f"- + FLS is {verdict}: " in page) == (verdict in ("opposite", "undecided"))
+
+
+def test_paper_raises_every_figure_step_by_step() -> None:
+    for figures in RETRIEVAL.values():
+        for rows in (TABLE_4, TABLE_5, TABLE_6):
+            steps = [figures[config][0] for config in rows]
+            assert steps == sorted(set(steps))
+    assert [ATTRIBUTES[config][-1] for config in TABLE_7] == [86.3, 90.1, 91.2]
+    for row in (*ATTRIBUTES.values(), *ATTRIBUTE_METHODS.values()):
+        assert sum(row[:-1]) / 12 == pytest.approx(row[-1], abs=0.1)
+
+
+def test_report_has_paper_figures_of_both_datasets(results: dict[str, dict[int, Any]]) -> None:
+    tables = ablation_tables(results, "dukemtmc-reid")
+    page = ablation_page(tables, {}, parser="the default one")
+    for line in (
+        "| Market-1501 | 1501 | 32668 | 6 | 27 |",
+        "| DukeMTMC-reID | 1404 | 36411 | 8 | 23 |",
+        "| BoT (2019) | 85.9 / 94.5 | 76.4 / 86.4 |  |",
+        "| the paper | 89.5 / 95.6 | 82.8 / 91.7 |  |",
+        "| APR | 88.9 | 88.6 |",
+    ):
+        assert line in page
+    assert [row["name"] for row in tables["table8"]][-2:] == ["baseline", "full"]
+    mean = np.mean([cell["metrics"]["mAP"] for cell in results["full"].values()])
+    assert f"| `full` | – | – | {mean:.1f} ±" in page
 
 
 def test_incomplete_row_states_reason(results: dict[str, dict[int, Any]]) -> None:
     low = {config: dict(cells) for config, cells in results.items()}
-    low["fls"] = {seed: {**cell, "metrics": {**cell["metrics"], "mAP": 1.0}} for seed, cell in results["fls"].items()}
+    for config, figure in (("baseline", 50.0), ("fls", 1.0)):
+        cell = results[config][1]
+        people = {"retrieval": {**cell["identities"]["retrieval"], "mAP": [figure] * PEOPLE}, "attributes": None}
+        scores = {"metrics": {**cell["metrics"], "mAP": figure}, "identities": people}
+        low[config] = {seed: {**each, **scores} for seed, each in results[config].items()}
     (row,) = [row for row in ablation_tables(low)["table4"] if row["config"] == "fls"]
-    assert row["verdict"] == "misses"
+    assert row["verdict"] == "opposite"
     why = row["diagnosis"]
     for key, read in (("labels", lambda cell: cell["labels"]), ("regions", lambda cell: cell["regions"]["iou"])):
         expected = {name: np.mean([read(cell)[name] for cell in low["fls"].values()]) for name in read(low["fls"][1])}
@@ -177,8 +250,9 @@ def test_page_shows_every_row_and_training(results: dict[str, dict[int, Any]]) -
     trainings = lines[lines.index("## Trainings") :]
     assert sum(line.startswith("| " + config + " |") for config in CONFIGS for line in trainings) == 20
     assert "- auto 1 %: too few people" in lines
-    misses = sum(row["verdict"] == "misses" for t in ("table4", "table5", "table6", "table7") for row in tables[t])
-    assert sum(" misses: IoU" in line or " misses: attr" in line or " misses: loss" in line for line in lines) == misses
+    steps = [row for t in ("table4", "table5", "table6", "table7") for row in tables[t]]
+    misses = sum(row["verdict"] in ("opposite", "undecided") for row in steps)
+    assert sum(line.startswith("- ") and "losses of the last epoch" in line for line in lines) == misses > 0
     # All lines of a table have as many columns as its head.
     for block in page.split("\n\n"):
         if block.startswith("|"):
@@ -189,7 +263,8 @@ def test_page_without_results_is_empty() -> None:
     tables = ablation_tables({})
     assert tables["table4"] == tables["table7"] == tables["filter"] == tables["cells"] == []
     assert tables["control"] is None
-    assert "##" not in ablation_page(tables, {}, parser="the default one")
+    headings = [line for line in ablation_page(tables, {}, parser="the default one").splitlines() if line[:2] == "##"]
+    assert headings == ["## Table 3: datasets", "## Table 8: methods", "## Table 9: attributes of other methods"]
 
 
 def dataset_of(name: str, images: int, queries: int, root: Path) -> ReidDataset:
@@ -226,10 +301,8 @@ def test_figures_of_the_paper_are_those_on_the_dataset_of_the_run(
     (row,) = [line for line in page.splitlines() if line.startswith("| + AWM | 3 |") and "/" in line]
     assert figure in row
     assert sentence in page
-    is_duke = name == "dukemtmc-reid"
-    assert f"those on {'DukeMTMC-reID' if is_duke else 'Market-1501'}" in page
-    # The paper has no attributes of DukeMTMC-reID.
-    assert ("| *paper* |" in page) == (not is_duke)
+    is_same = sentence.startswith("the data")
+    assert (f"figures on {'DukeMTMC-reID' if name == 'dukemtmc-reid' else 'Market-1501'} are" in page) == is_same
 
 
 def test_rendered_people_are_other_data(tmp_path: Path) -> None:

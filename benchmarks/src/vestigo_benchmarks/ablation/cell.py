@@ -1,7 +1,8 @@
 """One cell of an ablation: a configuration trained with one seed and evaluated, in a folder of its own.
 
-The folder holds the training (checkpoint, log, package) and then `result.json`, written atomically. An interrupted cell
-continues from its checkpoint; a cell with a result is never changed.
+The folder holds the training (checkpoint, log, package), then `identities.json`, the scores of each identity, and then
+`result.json`, both written atomically. An interrupted cell continues from its checkpoint; a cell with a result is never
+changed.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vestigo.datasets.reid import REGIONS, ReidDataset, region_maps
-from vestigo.evaluation.evaluate import evaluate_model
+from vestigo.evaluation.evaluate import Evaluation, evaluate_model
+from vestigo.evaluation.metrics.ranking import SCORED
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import label_overlap
 from vestigo_benchmarks.ablation.filter_trials import try_filters
+from vestigo_models.arrays import Int64Array
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
@@ -33,7 +37,7 @@ from vestigo_models.training.state import CHECKPOINT, read_checkpoint
 from vestigo_models.training.trainer import train
 from vestigo_workers.training.data import training_set
 
-RESULT, CLOCK, LOCK = "result.json", "clock.json", ".lock"
+RESULT, IDENTITIES, CLOCK, LOCK = "result.json", "identities.json", "clock.json", ".lock"
 FILTERED = "full"
 """The configuration whose attributes are tried as a filter."""
 
@@ -103,7 +107,8 @@ def _train_and_evaluate(cell: AblationCell, report: Callable[[int], None]) -> No
     )
     clock.save()
     started = time.monotonic()
-    scores = _evaluate(cell)
+    scores, identities = _evaluate(cell)
+    write_json(cell.folder / IDENTITIES, identities, indent=None)
     result = {
         "config": cell.config,
         "seed": cell.seed,
@@ -135,11 +140,11 @@ def locked_folder(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any], *, indent: int | None = 2) -> None:
     """Write a file atomically and durably."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=2) + "\n")
+        file.write(json.dumps(value, indent=indent) + "\n")
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -150,14 +155,17 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else "one CPU thread"
 
 
-def _evaluate(cell: AblationCell) -> dict[str, Any]:
-    """Return the scores of a trained cell: percent; the AUC and the filter's shares are fractions."""
+def _evaluate(cell: AblationCell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the scores of a trained cell, and those of each identity.
+
+    Scores are in percent; the AUC and the filter's shares are fractions.
+    """
     extractor = Extractor(ModelPackage.from_pretrained(cell.folder), device=cell.device)
     evaluation = evaluate_model(cell.dataset, extractor, EvaluationOptions())
     metrics, regions = evaluation.metrics, evaluation.regions
     attributes = evaluation.attributes.metrics if evaluation.attributes else None
     trials = try_filters(cell.dataset, extractor) if cell.config == FILTERED else []
-    return {
+    scores = {
         "metrics": {
             "mAP": metrics.mAP,
             "mINP": metrics.mINP,
@@ -175,6 +183,31 @@ def _evaluate(cell: AblationCell) -> dict[str, Any]:
         "filter": [asdict(trial) for trial in trials],
         "notes": list(evaluation.notes),
     }
+    return scores, identity_scores(evaluation)
+
+
+def identity_scores(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the sums of a model's scores over the images of each identity, in percent, for `Measure.sums`."""
+    scored = evaluation.scores.status == SCORED
+    scores, pids = evaluation.scores[scored], evaluation.query.pids[scored]
+    identities: dict[str, Any] = {
+        "retrieval": _sums(pids, {"mAP": scores.ap, "rank1": scores.first == 1}),
+        "attributes": None,
+    }
+    if (attributes := evaluation.attributes) is not None:
+        correct = dict(zip(attributes.schema.names, attributes.correct.T, strict=True))
+        sums = _sums(evaluation.gallery.pids[attributes.images], correct)
+        identities["attributes"] = {"pids": sums.pop("pids"), "images": sums.pop("images"), "official": sums}
+    return identities
+
+
+def _sums(pids: Int64Array, fractions: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    names, rows = np.unique(pids, return_inverse=True)
+    sums = {
+        name: (100.0 * np.bincount(rows, weights=values, minlength=len(names))).tolist()
+        for name, values in fractions.items()
+    }
+    return {"pids": names.tolist(), "images": np.bincount(rows, minlength=len(names)).tolist(), **sums}
 
 
 def _label_overlap(cell: AblationCell) -> dict[str, float | None] | None:

@@ -7,23 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from vestigo.datasets.reid import ReidDataset
+from vestigo_benchmarks.ablation.differences import Table
+from vestigo_benchmarks.ablation.paper import BACKBONE, DUKE, MARKET, SIZES, TITLES
 from vestigo_benchmarks.ablation.recipe import AblationRecipe
-from vestigo_benchmarks.ablation.tables import DUKE, MARKET, MISSES, Table
-
-PAPER_SIZES = {MARKET: (12_936, 3_368), DUKE: (16_522, 2_228)}
-"""Training images and queries of the datasets of the paper."""
-PAPER_BACKBONE = "resnet50"
+from vestigo_benchmarks.ablation.tables import MISSES
+from vestigo_models.schemas.builtin import MARKET_1501
 
 MISSING = "–"
-RETRIEVAL_HEAD = ("", "seeds", "mAP", "Rank-1", "gain in mAP", "over the row above", "paper", "")
+PAPER_COLUMNS = tuple(f"paper, {title}" for title in TITLES.values())
+ATTRIBUTE_HEAD = ("", *MARKET_1501.names, "mean")
+RETRIEVAL_HEAD = ("", "seeds", "mAP", "Rank-1", "gain in mAP", "over the row above", *PAPER_COLUMNS, "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperFigures:
-    """The paper's figures that a report shows, and how the report's trainings differ from the paper's.
+    """Which of the paper's figures are closest to a report's trainings, and how these differ from the paper's.
 
     Attributes:
-        dataset: `MARKET` or `DUKE`, whose figures are shown.
+        dataset: `MARKET` or `DUKE`.
         differences: Such as "other data"; empty if the trainings are those of the paper.
     """
 
@@ -34,10 +35,10 @@ class PaperFigures:
     def for_run(cls, dataset: ReidDataset, recipe: AblationRecipe) -> PaperFigures:
         """Return the figures on the dataset of a run; those on Market-1501 for a dataset that the paper lacks."""
         sizes = (len(dataset.train), len(dataset.query))
-        is_same = not dataset.is_rendered and PAPER_SIZES.get(dataset.name) == sizes
+        is_same = not dataset.is_rendered and SIZES.get(dataset.name) == sizes
         differences = {
             "other data": not is_same,
-            "other backbone": recipe.backbone != PAPER_BACKBONE,
+            "other backbone": recipe.backbone != BACKBONE,
             "other recipe": not recipe.is_full or bool(recipe.overrides),
         }
         shown = DUKE if dataset.name == DUKE and not dataset.is_rendered else MARKET
@@ -46,10 +47,9 @@ class PaperFigures:
     @property
     def sentence(self) -> str:
         """What the figures are and what they are worth."""
-        name = {MARKET: "Market-1501", DUKE: "DukeMTMC-reID"}[self.dataset]
         if not self.differences:
-            return f"The paper's figures are those on {name}, the data, backbone and recipe of this run."
-        return f"The paper's figures are those on {name}, for orientation alone: {', '.join(self.differences)}."
+            return f"The paper's figures on {TITLES[self.dataset]} are for the data, backbone and recipe of this run."
+        return f"The paper's figures are for orientation alone: {', '.join(self.differences)}."
 
 
 def ablation_page(
@@ -66,13 +66,17 @@ def ablation_page(
     parts = [
         "# Ablation",
         "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-        "Percent, mean ± sample standard deviation over seeds. A gain is paired: the difference to the other row with"
-        f" the same seed. {(paper or PaperFigures()).sentence} *misses* marks a row that is not above the row before"
-        " it, as the paper's are.",
+        "Percent, mean ± sample standard deviation over seeds. Differences are paired over seeds and the people who are"
+        " judged, with the 95 % interval for other seeds and people (of one seed: for other people). A row is *as in"
+        " the paper* if its interval is above 0, as every step of the paper is, *opposite* if it is below 0, and"
+        f" *undecided* if it holds 0. {(paper or PaperFigures()).sentence}",
+        *_datasets(tables["table3"]),
         *_retrieval("Table 4: modules", tables["table4"]),
         *_retrieval("Table 5: semantics", tables["table5"], f"The parser is {parser}."),
         *_retrieval("Table 6: where attributes come from", tables["table6"]),
         *_attributes(tables["table7"]),
+        *_methods(tables["table8"]),
+        *_attribute_methods(tables["table9"]),
         *_filter(tables["filter"]),
         *_control(tables["control"]),
         *_cells(tables["cells"]),
@@ -89,9 +93,9 @@ def _retrieval(title: str, rows: Sequence[Table], note: str = "") -> list[str]:
             str(len(row["seeds"])),
             _spread(row["mAP"]),
             _spread(row["rank1"]),
-            _spread(row["gain"], sign=True),
-            _spread(row["step"], sign=True),
-            f"{row['paper']['mAP']} / {row['paper']['rank1']}",
+            _difference(row["gain"]),
+            _difference(row["step"]),
+            *map(_pair, row["papers"].values()),
             row["verdict"] or "",
         )
         for row in rows
@@ -108,13 +112,46 @@ def _attributes(rows: Sequence[Table]) -> list[str]:
     for row in rows:
         values = [_spread(row["attributes"].get(name)) for name in names]
         better = MISSING if row["better"] is None else f"{row['better']} of {len(names)}"
-        step = _spread(row["step"], sign=True)
+        step = _difference(row["step"])
         means = (_spread(row["mean"]), _spread(row["balanced"]))
         body.append((row["name"], *values, *means, step, better, row["verdict"] or ""))
-        if len(row["paper"]) == len(names) + 1:
-            body.append(("*paper*", *map(str, row["paper"]), "", "", "", ""))
+        if row["better"] is not None:
+            body.append(("*step*", *(_difference(row["steps"][name]) for name in names), "", "", "", "", ""))
+        if tuple(names) == MARKET_1501.names:
+            body.append(("*paper, Market-1501*", *map(str, row["paper"]), "", "", "", ""))
     note = "Official accuracy by image: an identity without a colour counts as wrong. *balanced* is the mean recall."
-    return ["## Table 7: attributes", note, _table(head, body), *_diagnoses(rows)]
+    parts = ["## Table 7: attributes", note, _table(head, body), *_diagnoses(rows)]
+    if tuple(names) != MARKET_1501.names:
+        figures = [(row["name"], *map(str, row["paper"])) for row in rows]
+        parts += ["The paper, on Market-1501; it has none of DukeMTMC-reID:", _table(ATTRIBUTE_HEAD, figures)]
+    return parts
+
+
+def _datasets(rows: Sequence[Table]) -> list[str]:
+    head = ("", "identities", "images", "cameras", "attribute columns")
+    return ["## Table 3: datasets", _table(head, [(row["name"], *map(str, row["counts"])) for row in rows])]
+
+
+def _methods(rows: Sequence[Table]) -> list[str]:
+    body = [
+        (row["name"], *map(_pair, row["papers"].values()), "")
+        if row["config"] is None
+        else (f"`{row['config']}`", MISSING, MISSING, f"{_spread(row['mAP'])} / {_spread(row['rank1'])}")
+        for row in rows
+    ]
+    note = "mAP / Rank-1. The methods are as the paper prints them."
+    return ["## Table 8: methods", note, _table(("", *PAPER_COLUMNS, "here"), body)]
+
+
+def _attribute_methods(rows: Sequence[Table]) -> list[str]:
+    body = [
+        (row["name"], *map(str, row["paper"]))
+        if row["config"] is None
+        else (f"`{row['config']}`, here", *map(_spread, row["attributes"].values()), _spread(row["mean"]))
+        for row in rows
+    ]
+    note = "The attributes of Market-1501; the paper has none of DukeMTMC-reID."
+    return ["## Table 9: attributes of other methods", note, _table(ATTRIBUTE_HEAD, body)]
 
 
 def _filter(rows: Sequence[Table]) -> list[str]:
@@ -158,8 +195,8 @@ def _control(row: Table | None) -> list[str]:
     return [
         "## Control",
         f"The neck alone, without regions: mAP {_spread(row['mAP'])}, Rank-1 {_spread(row['rank1'])}; over the baseline"
-        f" {_spread(row['over_baseline'], sign=True)}. The gain of FLS over it is due to the regions:"
-        f" {_spread(row['fls_over_control'], sign=True)}.",
+        f" {_difference(row['over_baseline'])}. The gain of FLS over it is due to the regions:"
+        f" {_difference(row['fls_over_control'])}.",
     ]
 
 
@@ -182,7 +219,7 @@ def _cells(cells: Sequence[Table]) -> list[str]:
 
 
 def _diagnoses(rows: Sequence[Table]) -> list[str]:
-    lines = [f"- {row['name']} misses: {_diagnosis(row['diagnosis'])}" for row in rows if row["diagnosis"]]
+    lines = [f"- {row['name']} is {row['verdict']}: {_diagnosis(row['diagnosis'])}" for row in rows if row["diagnosis"]]
     return ["\n".join(lines)] if lines else []
 
 
@@ -206,11 +243,23 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _spread(value: Table | None, *, digits: int = 1, sign: bool = False, scale: float = 1) -> str:
+def _spread(value: Table | None, *, digits: int = 1, scale: float = 1) -> str:
     if value is None:
         return MISSING
-    text = f"{scale * value['mean']:{'+' if sign else ''}.{digits}f}"
+    text = f"{scale * value['mean']:.{digits}f}"
     return text if value["sd"] is None else f"{text} ± {scale * value['sd']:.{digits}f}"
+
+
+def _difference(value: Table | None) -> str:
+    """Return a difference with its interval."""
+    if value is None:
+        return MISSING
+    text = f"{value['mean']:+.1f}"
+    return text if value["low"] is None else f"{text} ({value['low']:+.1f} to {value['high']:+.1f})"
+
+
+def _pair(figures: Mapping[str, float]) -> str:
+    return f"{figures['mAP']} / {figures['rank1']}"
 
 
 def _number(value: float | None, digits: int = 1) -> str:

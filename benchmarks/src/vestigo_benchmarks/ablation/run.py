@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from vestigo.datasets.reid import ReidDataset, dataset_digest
-from vestigo_benchmarks.ablation.cell import RESULT, AblationCell, device_name, locked_folder, write_json
+from vestigo_benchmarks.ablation.cell import IDENTITIES, RESULT, AblationCell, device_name, locked_folder, write_json
+from vestigo_benchmarks.ablation.differences import Results
 from vestigo_benchmarks.ablation.page import PaperFigures, ablation_page
 from vestigo_benchmarks.ablation.processes import CellEvent, CellFailure, run_cells
 from vestigo_benchmarks.ablation.recipe import AblationRecipe
-from vestigo_benchmarks.ablation.tables import Results, ablation_tables
+from vestigo_benchmarks.ablation.tables import ablation_tables
 from vestigo_models.errors import ConfigError
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.private_files import create_private
@@ -101,7 +102,7 @@ def ablate(
         paper = PaperFigures.for_run(dataset, recipe)
 
         def write() -> dict[str, Any]:
-            table = ablation_tables(read_results(out), paper.dataset)
+            table = ablation_tables(read_results(out), paper.dataset, dataset)
             failed = [asdict(failure) for failure in failures]
             write_json(out / RECORD, {**record, "facts": facts, "table": table, "failed": failed})
             with create_private(out / PAGE, "w") as file:
@@ -123,10 +124,12 @@ def ablate(
 
 
 def read_results(out: Path) -> Results:
-    """Return the results of every finished cell in a folder."""
+    """Return the results of every finished cell in a folder, with the scores of each identity."""
     results: dict[str, dict[int, dict[str, Any]]] = {}
     for path in sorted((out / CELLS).glob(f"*/{RESULT}")):
         result = json.loads(path.read_text("utf-8"))
+        people = path.with_name(IDENTITIES)
+        result["identities"] = json.loads(people.read_text("utf-8")) if people.is_file() else None
         results.setdefault(result["config"], {})[result["seed"]] = result
     return results
 

@@ -1,154 +1,183 @@
-"""Tables 4 to 7 of the paper, and the filter's, from the results of single trainings.
+"""Tables 3 to 9 of the paper, and the filter's, from the results of single trainings.
 
 A result is what one training of one configuration with one seed gave (`vestigo_benchmarks.ablation.cell` writes it).
-Means are over seeds, spreads are sample standard deviations. Gains are paired: differences between two configurations
-with the same seed, whose spread is not that of either.
+Means are over seeds, spreads are sample standard deviations. Steps and gains are differences of two configurations that
+are paired over seeds and identities, see `vestigo_benchmarks.ablation.differences`.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cache
 
-MARKET, DUKE = "market-1501", "dukemtmc-reid"
-RETRIEVAL = {
-    MARKET: {
-        "baseline": (85.9, 94.5),
-        "clustering": (86.8, 94.6),
-        "parser": (87.6, 95.0),
-        "fls": (88.2, 95.2),
-        "global-attr": (88.8, 95.3),
-        "alm": (89.2, 95.5),
-        "full": (89.5, 95.6),
-    },
-    DUKE: {
-        "baseline": (76.4, 86.4),
-        "clustering": (78.3, 88.4),
-        "parser": (79.4, 89.7),
-        "fls": (80.9, 90.6),
-        "global-attr": (81.7, 90.9),
-        "alm": (82.3, 91.5),
-        "full": (82.8, 91.7),
-    },
-}
-"""Dataset -> configuration -> mAP and Rank-1 in percent: tables 4, 5 and 6."""
+import numpy as np
 
-ATTRIBUTES = {
-    "global-attr": (90.7, 87.5, 83.6, 93.4, 93.2, 92.2, 87.0, 89.3, 76.7, 95.7, 73.1, 73.7, 86.3),
-    "alm": (92.4, 88.4, 86.2, 95.7, 95.2, 94.4, 91.3, 93.0, 81.4, 97.2, 84.5, 81.9, 90.1),
-    "full": (94.2, 89.1, 87.5, 96.4, 95.7, 95.4, 92.2, 94.5, 82.6, 98.9, 85.6, 82.5, 91.2),
-}
-"""Configuration -> accuracy of the 12 attributes in the schema's order, and their mean: table 7, on Market-1501."""
-
-FILTER_SPEED_UP = 1.91 / 0.27
-"""Speed-up of matching with the filter at 0.7, as the damaged sentence of the paper is read (docs/method.md)."""
-
-
-Result = Mapping[str, Any]
-Results = Mapping[str, Mapping[int, Result]]
-"""Configuration -> seed -> result."""
-Table = dict[str, Any]
+from vestigo.datasets.reid import ReidDataset
+from vestigo_benchmarks.ablation.differences import Measure, Result, Results, Table, paired_difference, spread
+from vestigo_benchmarks.ablation.paper import (
+    ATTRIBUTE_METHODS,
+    ATTRIBUTES,
+    DATASETS,
+    DUKE,
+    FILTER_SPEED_UP,
+    MARKET,
+    METHODS,
+    RETRIEVAL,
+    TITLES,
+)
+from vestigo_models.schemas.builtin import MARKET_1501
 
 TABLE_4 = {"baseline": "Baseline", "fls": "+ FLS", "alm": "+ ALM", "full": "+ AWM"}
 TABLE_5 = {"baseline": "Baseline", "clustering": "+ clustering", "parser": "+ parser", "fls": "+ FLS"}
 TABLE_6 = {"fls": "+ FLS", "global-attr": "+ attributes from the global feature", "alm": "+ ALM"}
 TABLE_7 = {"global-attr": "global feature", "alm": "+ ALM", "full": "+ AWM"}
 ORDER = ("baseline", "control", *(config for config in RETRIEVAL[MARKET] if config != "baseline"))
-AS_PAPER, MISSES = "as in the paper", "misses"
+AS_PAPER, OPPOSITE, UNDECIDED, NO_INTERVAL = "as in the paper", "opposite", "undecided", "no interval"
+"""Verdict on a step, each of which raises the figure in the paper: its interval is above 0, below 0, or holds 0."""
+MISSES = "misses"
+"""Verdict on a filter that saves no time."""
+MEAN_AP = Measure(
+    read=lambda result: _number(result["metrics"]["mAP"]),
+    sums=lambda people: people["retrieval"]["mAP"],
+    side="retrieval",
+)
+RANK_1 = Measure(
+    read=lambda result: _number(result["metrics"]["rank1"]),
+    sums=lambda people: people["retrieval"]["rank1"],
+    side="retrieval",
+)
+MEAN_ACCURACY = Measure(
+    read=lambda result: _number(result["attributes"]["mean"]) if result["attributes"] else None,
+    sums=lambda people: np.mean(list(people["attributes"]["official"].values()), axis=0),
+    side="attributes",
+)
 
 
-def ablation_tables(results: Results, paper: str = MARKET) -> Table:
-    """Return all tables, with the paper's figures on the dataset `paper`; rows without a result are omitted."""
-    figures = RETRIEVAL[paper]
+@cache
+def accuracy(name: str) -> Measure:
+    """Return the official accuracy of an attribute."""
+    return Measure(
+        read=lambda result: _number(result["attributes"]["official"][name]) if result["attributes"] else None,
+        sums=lambda people: people["attributes"]["official"][name],
+        side="attributes",
+    )
+
+
+def ablation_tables(results: Results, paper: str = MARKET, dataset: ReidDataset | None = None) -> Table:
+    """Return all tables; rows without a result are omitted.
+
+    Args:
+        results: Results of the trainings.
+        paper: Dataset whose figures of the paper are `paper` in each row; `papers` has those of both.
+        dataset: Dataset of the trainings, for table 3.
+    """
     return {
-        "table4": _retrieval(results, TABLE_4, figures),
-        "table5": _retrieval(results, TABLE_5, figures),
-        "table6": _retrieval(results, TABLE_6, figures),
-        "table7": _attributes(results, ATTRIBUTES if paper == MARKET else {}),
+        "table3": _datasets(dataset),
+        "table4": _retrieval(results, TABLE_4, paper),
+        "table5": _retrieval(results, TABLE_5, paper),
+        "table6": _retrieval(results, TABLE_6, paper),
+        "table7": _attributes(results),
+        "table8": _methods(results),
+        "table9": _attribute_methods(results),
         "filter": _filter(results.get("full", {})),
         "control": _control(results),
         "cells": [_cell(result) for config in ORDER for _, result in sorted(results.get(config, {}).items())],
     }
 
 
-def spread(values: Iterable[float | None]) -> Table | None:
-    """Return `mean`, `sd` (sample standard deviation, None for one value) and `n` of the known values."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    sd = statistics.stdev(known) if len(known) > 1 else None
-    return {"mean": statistics.fmean(known), "sd": sd, "n": len(known)}
+def _datasets(dataset: ReidDataset | None) -> list[Table]:
+    rows = [{"name": TITLES[name], "counts": list(counts)} for name, counts in DATASETS.items()]
+    if dataset is not None:
+        splits = (dataset.train, dataset.gallery, *((dataset.query,) if dataset.held_out else ()))
+        searched = np.concatenate([dataset.train.pids, dataset.query.pids])
+        counts = [
+            len(np.unique(searched[searched > 0])),
+            sum(map(len, splits)) + dataset.junk,
+            len(np.unique(np.concatenate([split.camids for split in splits]))),
+            0 if dataset.without_labels else sum(len(each.fields) for each in dataset.schema.attributes),
+        ]
+        rows.append({"name": dataset.source_name, "counts": counts})
+    return rows
 
 
-def gain(results: Results, config: str, base: str | None, read: Callable[[Result], float | None]) -> Table | None:
-    """Return how much `config` is above `base`, paired over the seeds that both have."""
-    ours, theirs = results.get(config, {}), results.get(base or "", {})
-    pairs = [(read(ours[seed]), read(theirs[seed])) for seed in sorted(ours.keys() & theirs.keys())]
-    return spread(a - b for a, b in pairs if a is not None and b is not None)
-
-
-def mean_ap(result: Result) -> float | None:
-    """MAP of a result, percent."""
-    return _number(result["metrics"]["mAP"])
-
-
-def rank1(result: Result) -> float | None:
-    """Rank-1 of a result, percent."""
-    return _number(result["metrics"]["rank1"])
-
-
-def attributes_mean(result: Result) -> float | None:
-    """Mean official accuracy of a result, percent."""
-    return _number(result["attributes"]["mean"]) if result["attributes"] else None
-
-
-def _retrieval(results: Results, rows: Mapping[str, str], figures: Mapping[str, tuple[float, float]]) -> list[Table]:
+def _retrieval(results: Results, rows: Mapping[str, str], paper: str) -> list[Table]:
     first = next(iter(rows))
     table: list[Table] = []
     for config, before in zip(rows, [None, *rows], strict=False):
         if not results.get(config):
             continue
-        step = gain(results, config, before, mean_ap)
-        paper = figures[config]
+        step = paired_difference(results, config, before, MEAN_AP)
+        papers = {name: _figures(figures[config]) for name, figures in RETRIEVAL.items()}
         row = {
             "name": rows[config],
             "config": config,
             "seeds": sorted(results[config]),
-            "mAP": spread(map(mean_ap, results[config].values())),
-            "rank1": spread(map(rank1, results[config].values())),
-            "gain": gain(results, config, first, mean_ap) if config != first else None,
-            "gain_rank1": gain(results, config, first, rank1) if config != first else None,
+            "mAP": spread(map(MEAN_AP.read, results[config].values())),
+            "rank1": spread(map(RANK_1.read, results[config].values())),
+            "gain": paired_difference(results, config, first, MEAN_AP) if config != first else None,
+            "gain_rank1": paired_difference(results, config, first, RANK_1) if config != first else None,
             "step": step,
-            "paper": {"mAP": paper[0], "rank1": paper[1]},
+            "paper": papers[paper],
+            "papers": papers,
         }
         table.append({**row, **_verdict(step, results[config])})
     return table
 
 
-def _attributes(results: Results, figures: Mapping[str, Sequence[float]]) -> list[Table]:
+def _attributes(results: Results) -> list[Table]:
     table: list[Table] = []
     for config, before in zip(TABLE_7, [None, *TABLE_7], strict=False):
         labelled = [result for result in results.get(config, {}).values() if result["attributes"]]
         if not labelled:
             continue
         names = list(labelled[0]["attributes"]["official"])
-        steps = {name: gain(results, config, before, _accuracy(name)) for name in names}
-        step = gain(results, config, before, attributes_mean)
+        steps = {name: paired_difference(results, config, before, accuracy(name)) for name in names}
+        step = paired_difference(results, config, before, MEAN_ACCURACY)
         row = {
             "name": TABLE_7[config],
             "config": config,
             "seeds": sorted(results[config]),
-            "attributes": {name: spread(_accuracy(name)(result) for result in labelled) for name in names},
-            "mean": spread(map(attributes_mean, labelled)),
+            "attributes": {name: spread(map(accuracy(name).read, labelled)) for name in names},
+            "mean": spread(map(MEAN_ACCURACY.read, labelled)),
             "balanced": spread(_number(result["attributes"]["balanced"]) for result in labelled),
             "step": step,
             "steps": steps,
             "better": sum(step is not None and step["mean"] > 0 for step in steps.values()) if before else None,
-            "paper": list(figures.get(config, ())),
+            "paper": list(ATTRIBUTES[config]),
         }
         table.append({**row, **_verdict(step, results[config])})
     return table
+
+
+def _methods(results: Results) -> list[Table]:
+    """Table 8: methods on both datasets of the paper, and the results here."""
+    methods = {
+        name: dict(zip((MARKET, DUKE), map(_figures, figures), strict=True)) for name, figures in METHODS.items()
+    }
+    rows: list[Table] = [{"name": name, "config": None, "papers": papers} for name, papers in methods.items()]
+    for config in ("baseline", "full"):
+        if cells := results.get(config):
+            scores = {
+                "mAP": spread(map(MEAN_AP.read, cells.values())),
+                "rank1": spread(map(RANK_1.read, cells.values())),
+            }
+            rows.append({"name": config, "config": config, **scores})
+    return rows
+
+
+def _attribute_methods(results: Results) -> list[Table]:
+    """Table 9: accuracies of the attributes of Market-1501, and the results here if they are of the same attributes."""
+    rows: list[Table] = [{"name": name, "config": None, "paper": list(row)} for name, row in ATTRIBUTE_METHODS.items()]
+    labelled = [result for result in results.get("full", {}).values() if result["attributes"]]
+    if labelled and tuple(labelled[0]["attributes"]["official"]) == MARKET_1501.names:
+        attributes = {name: spread(map(accuracy(name).read, labelled)) for name in MARKET_1501.names}
+        mean = spread(map(MEAN_ACCURACY.read, labelled))
+        rows.append({"name": "full", "config": "full", "attributes": attributes, "mean": mean})
+    return rows
+
+
+def _figures(pair: tuple[float, float]) -> Table:
+    return {"mAP": pair[0], "rank1": pair[1]}
 
 
 def _filter(cells: Mapping[int, Result]) -> list[Table]:
@@ -181,25 +210,27 @@ def _control(results: Results) -> Table | None:
     return {
         "config": "control",
         "seeds": sorted(cells),
-        "mAP": spread(map(mean_ap, cells.values())),
-        "rank1": spread(map(rank1, cells.values())),
-        "over_baseline": gain(results, "control", "baseline", mean_ap),
-        "fls_over_control": gain(results, "fls", "control", mean_ap),
+        "mAP": spread(map(MEAN_AP.read, cells.values())),
+        "rank1": spread(map(RANK_1.read, cells.values())),
+        "over_baseline": paired_difference(results, "control", "baseline", MEAN_AP),
+        "fls_over_control": paired_difference(results, "fls", "control", MEAN_AP),
         "diagnosis": _diagnosis(cells),
     }
 
 
 def _cell(result: Result) -> Table:
     keys = ("config", "seed", "device", "epochs", "images", "seconds", "judging_seconds", "cpu_seconds")
-    return {key: result[key] for key in keys} | {"mAP": mean_ap(result), "rank1": rank1(result)}
+    return {key: result[key] for key in keys} | {"mAP": MEAN_AP.read(result), "rank1": RANK_1.read(result)}
 
 
 def _verdict(step: Table | None, cells: Mapping[int, Result]) -> Table:
-    """Whether a row is above the one before it, as each row of the paper is; and why, where it is not."""
+    """Whether a row is above the one before it, as each row of the paper is; where it is not, what may explain it."""
     if step is None:
         return {"verdict": None, "diagnosis": None}
-    misses = step["mean"] <= 0
-    return {"verdict": MISSES if misses else AS_PAPER, "diagnosis": _diagnosis(cells) if misses else None}
+    if step["low"] is None:
+        return {"verdict": NO_INTERVAL, "diagnosis": None}
+    verdict = AS_PAPER if step["low"] > 0 else OPPOSITE if step["high"] < 0 else UNDECIDED
+    return {"verdict": verdict, "diagnosis": None if verdict == AS_PAPER else _diagnosis(cells)}
 
 
 def _diagnosis(cells: Mapping[int, Result]) -> Table:
@@ -212,7 +243,7 @@ def _diagnosis(cells: Mapping[int, Result]) -> Table:
         "labels": _means([result["labels"] for result in results]),
         "regions": _means([result["regions"]["iou"] for result in results if result["regions"]]),
         "belongings_auc": _mean([result["belongings_auc"] for result in results]),
-        "attributes_mean": _mean(list(map(attributes_mean, results))),
+        "attributes_mean": _mean(list(map(MEAN_ACCURACY.read, results))),
         "attributes_balanced": _mean([result["attributes"]["balanced"] for result in results if result["attributes"]]),
         "losses": _means([result["losses"] for result in results]),
     }
@@ -226,13 +257,6 @@ def _means(values: Sequence[Mapping[str, float | None] | None]) -> dict[str, flo
 def _mean(values: Sequence[float | None]) -> float | None:
     summary = spread(values)
     return None if summary is None else float(summary["mean"])
-
-
-def _accuracy(name: str) -> Callable[[Result], float | None]:
-    def read(result: Result) -> float | None:
-        return _number(result["attributes"]["official"][name]) if result["attributes"] else None
-
-    return read
 
 
 def _number(value: float | None) -> float | None:

@@ -134,8 +134,16 @@ def _print(result: Mapping[str, Any]) -> None:
     for number in (4, 5, 6):
         for row in result["table"][f"table{number}"]:
             spread = f" ± {row['mAP']['sd']:.1f}" if row["mAP"]["sd"] is not None else ""
-            step = "" if row["step"] is None else f"   {row['step']['mean']:+.1f} over the row above: {row['verdict']}"
-            out.print(f"table {number}  {row['name']:<40} mAP {row['mAP']['mean']:.1f}{spread}{step}")
+            out.print(f"table {number}  {row['name']:<40} mAP {row['mAP']['mean']:.1f}{spread}{_step_text(row)}")
     for row in result["table"]["table7"]:
-        out.print(f"table 7  {row['name']:<40} attributes {row['mean']['mean']:.1f}")
+        out.print(f"table 7  {row['name']:<40} attributes {row['mean']['mean']:.1f}{_step_text(row)}")
     out.print(f"\n{result['cells']} trainings have results; tables: {result['page']}")
+
+
+def _step_text(row: Mapping[str, Any]) -> str:
+    """Return by how much a row is above the one before it, with the interval and what it says about the paper."""
+    step = row["step"]
+    if step is None:
+        return ""
+    interval = "" if step["low"] is None else f" ({step['low']:+.1f} to {step['high']:+.1f})"
+    return f"   {step['mean']:+.1f}{interval} over the row above: {row['verdict']}"
