@@ -105,15 +105,15 @@ def sample_surveillance(rng: np.random.Generator, brightness: float) -> CameraRe
     Its exposure maps the linear light `brightness` of a grey pavement to a middle tone.
     """
     tint = rng.normal(0, 0.04, 3)
-    soft = rng.random() < 0.3
+    soft = rng.random() < 0.25
     return CameraResponse(
-        exposure=float(np.exp(rng.normal(-1.35, 0.25)) / brightness),
+        exposure=float(np.exp(rng.normal(-1.22, 0.2)) / brightness),
         gains=np.exp(tint - tint.mean()).astype(np.float32),
         gamma=float(2.2 * np.exp(rng.normal(0, 0.07))),
         contrast=float(np.exp(rng.normal(0.08, 0.1))),
-        lift=float(abs(rng.normal(0.006, 0.005))),
-        saturation=float(np.exp(rng.normal(-0.25, 0.22))),
-        blur=float(rng.uniform(0.65, 1.2) if soft else rng.uniform(0.35, 0.65)),
+        lift=float(abs(rng.normal(0.012, 0.006))),
+        saturation=float(np.exp(rng.normal(-0.08, 0.22))),
+        blur=float(rng.uniform(0.6, 1.1) if soft else rng.uniform(0.3, 0.55)),
         sharpen=float(rng.uniform(0.2, 1.6) if rng.random() < 0.8 else 0.0),
         noise=float(rng.uniform(0.003, 0.02)),
         vignette=0.0,

@@ -16,10 +16,10 @@ from vestigo_models.synthetic.camera import SyntheticCamera, apply_response, com
 from vestigo_models.synthetic.geometry.body import Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Raster, Solids, Viewpoint, cast_rays
 from vestigo_models.synthetic.materials.shading import Layer, render_layer
-from vestigo_models.synthetic.materials.shadows import ShadowMap, cast_shadow_map, ground_shadow
 from vestigo_models.synthetic.presets import Preset
 from vestigo_models.synthetic.scene import draw_object
 from vestigo_models.synthetic.scenery.props import draw_prop
+from vestigo_models.synthetic.sunlight import Shade, cast_sun_shadow, sample_shade
 from vestigo_models.synthetic.world import Setting, Stream, World
 
 PROP, BYSTANDER = 8, 9
@@ -43,6 +43,7 @@ class Placement:
     exposure: float
     min_aspect: float = 0.0  # least width / height of a box that keeps the person's own
     props: int = 0  # number of props behind the person
+    shade: Shade | None = None
 
 
 def sample_pose(rng: np.random.Generator, camera: SyntheticCamera) -> Pose:
@@ -96,7 +97,7 @@ def sample_placement(world: World, person_index: int, camera_index: int, view_in
 def _vary(rng: np.random.Generator, placement: Placement, camera: SyntheticCamera, preset: Preset) -> Placement:
     """Return a placement with more poses of the arms, and boxes as close to the person as those of detectors."""
     # Most crops that are searched are of people near the camera.
-    depth = float(camera.near * (camera.far / camera.near) ** rng.beta(1.0, 1.8))
+    depth = float(camera.near * (camera.far / camera.near) ** rng.beta(1.0, 2.4))
     pose = replace(
         placement.pose,
         x=placement.pose.x * depth / placement.pose.z,
@@ -109,10 +110,13 @@ def _vary(rng: np.random.Generator, placement: Placement, camera: SyntheticCamer
     return replace(
         placement,
         pose=pose,
+        # The extent of solids exceeds their silhouette by about as much as a detector's margin.
+        box=tuple(edge - 0.015 for edge in placement.box),
         aspect=0.0 if own else float(rng.uniform(0.38, 0.5)),
         min_aspect=float(rng.uniform(0.34, 0.44)),
         occluder=placement.occluder if placement.occluder in (-1, BYSTANDER) else PROP,
         props=int(rng.integers(0, 3)),
+        shade=sample_shade(rng) if rng.random() < 0.25 * preset.shadows else None,
     )
 
 
@@ -171,7 +175,7 @@ def render_crop(
     contact_shadow(image, setting.camera, sensor, placement.pose.x, placement.pose.z)
     # Sampled on the grid of the crop, so that regions match pixels; optical blur smooths edges.
     raster = Raster(x0, y0, x1 - x0, y1 - y0, height, width)
-    shadow = _cast_sun_shadow(world.preset, body.solids, setting, image, sensor)
+    shadow = cast_sun_shadow(world.preset, setting, body.solids, image, sensor)
     layer = render_layer(person, body, view, raster, setting.light, shadow)
     regions = layer.region
     without_belongings = cast_body_regions(body.solids, view, raster) if with_body else None
@@ -186,6 +190,8 @@ def render_crop(
             image, regions = occluded, visible
             if without_belongings is not None:
                 without_belongings = np.where(is_covered, 0, without_belongings).astype(np.uint8)
+    if placement.shade:
+        image *= placement.shade.mask(*image.shape[:2])
     image *= np.float32(placement.exposure)
     rng = world.rng(Stream.DEVELOP, *key)
     shown = apply_response(image, setting.response, rng, blur=placement.blur, streak=placement.streak)
@@ -193,24 +199,6 @@ def render_crop(
     if stored.shape[:2] != (height, width):
         stored = np.asarray(cv2.resize(stored, (width, height), interpolation=placement.interpolation), dtype=np.uint8)
     return Crop(stored, regions, without_belongings)
-
-
-MIN_SUN = 0.45
-"""Least sunlight, relative to that of a clear sky, that casts shadows."""
-
-
-def _cast_sun_shadow(
-    preset: Preset, solids: Solids, setting: Setting, image: FloatArray, sensor: Raster
-) -> ShadowMap | None:
-    """Darken the ground of `image` where the body takes the sun from it, and return the shadow map."""
-    light = setting.light
-    if not preset.shadows or float(light.sun.max()) < MIN_SUN:
-        return None
-    shadow = cast_shadow_map(solids, light.direction)
-    sunlight = light.sun * light.direction[1]
-    taken = ground_shadow(shadow, setting.camera.view, sensor)[..., None]
-    image *= 1 - np.float32(preset.shadows) * taken * (sunlight / (sunlight + light.sky))
-    return shadow
 
 
 def cast_body_regions(solids: Solids, view: Viewpoint, raster: Raster) -> UInt8Array:

@@ -9,9 +9,10 @@ from vestigo_models.arrays import Float32Array, FloatArray, Int64Array, UInt8Arr
 from vestigo_models.synthetic.camera import SyntheticCamera, apply_response, contact_shadow
 from vestigo_models.synthetic.geometry.body import Pose, pose_body
 from vestigo_models.synthetic.geometry.raycast import Raster
-from vestigo_models.synthetic.materials.shading import Light, render_layer
+from vestigo_models.synthetic.materials.shading import render_layer
 from vestigo_models.synthetic.people import Person
-from vestigo_models.synthetic.world import Stream, World
+from vestigo_models.synthetic.sunlight import cast_sun_shadow
+from vestigo_models.synthetic.world import Setting, Stream, World
 
 MIN_VISIBLE = 0.3
 """Least visible fraction of a person with a box."""
@@ -106,16 +107,17 @@ def render_video(world: World, camera_index: int, seconds: float, fps: float = 1
         rng = world.rng(Stream.FRAME, camera_index, number)
         canvas = setting.background.astype(np.float32)
         present = [w for w in walks if w.start <= time <= w.start + w.length]
-        boxes, pids = _paint(world, canvas, present, time, setting.camera, setting.light)
+        boxes, pids = _paint(world, canvas, present, time, setting)
         canvas *= np.float32(1 + 0.015 * np.sin(time * 2.1) + 0.004 * rng.standard_normal())
         shown = apply_response(canvas, setting.response, rng)
         yield VideoFrame((shown * 255 + 0.5).astype(np.uint8), boxes, pids)
 
 
 def _paint(
-    world: World, canvas: FloatArray, walks: list[Walk], time: float, camera: SyntheticCamera, light: Light
+    world: World, canvas: FloatArray, walks: list[Walk], time: float, setting: Setting
 ) -> tuple[Float32Array, Int64Array]:
     """Paint people from far to near and return boxes and identities of those who remain visible."""
+    camera = setting.camera
     owner = np.full(canvas.shape[:2], -1, dtype=np.int32)
     full: list[tuple[int, tuple[int, int, int, int], int]] = []
     poses = sorted(((w.pose(time, world.people[w.person]), w.person) for w in walks), key=lambda item: -item[0].z)
@@ -128,7 +130,9 @@ def _paint(
         patch = canvas[foot, side]
         ground = Raster(side.start, foot.start, *patch.shape[1::-1], *patch.shape[:2])
         contact_shadow(patch, camera, ground, pose.x, pose.z)
-        layer = render_layer(world.people[index], body, camera.view, Raster(c, a, d - c, b - a, b - a, d - c), light)
+        shadow = cast_sun_shadow(world.preset, setting, body.solids, patch, ground)
+        raster = Raster(c, a, d - c, b - a, b - a, d - c)
+        layer = render_layer(world.people[index], body, camera.view, raster, setting.light, shadow)
         rows, cols = np.nonzero(layer.mask)
         y, x = rows + a, cols + c
         inside = (y >= 0) & (y < canvas.shape[0]) & (x >= 0) & (x < canvas.shape[1])

@@ -9,6 +9,9 @@ from vestigo_models.synthetic.materials.clothes import Colour
 from vestigo_models.synthetic.scenery.props import clutter, draw_prop, foliage_palette, paint, tone
 from vestigo_models.synthetic.scenery.spectra import dead_leaves, power_noise
 
+SATURATION = 0.6
+"""Saturation of backgrounds: those of crops of Market-1501 have half the saturation of clothes."""
+
 
 def sample_backdrop(rng: np.random.Generator, camera: SyntheticCamera) -> FloatArray:
     """Return a random empty background in linear light, (height, width, 3) float32."""
@@ -26,6 +29,8 @@ def sample_backdrop(rng: np.random.Generator, camera: SyntheticCamera) -> FloatA
         (u, v), along = camera.view.project(np.array([across, 0.0, depth], dtype=np.float32))
         unit = camera.view.focal / max(float(along), 1.0)
         draw_prop(image, float(u), float(v), unit, rng, crowd if rng.random() < 0.6 else None)
+    gray = image.mean(axis=2, keepdims=True)
+    image = gray + SATURATION * (image - gray)
     image *= np.exp(0.22 * power_noise(rng, h, w, 1.1))[..., None]
     image *= np.exp(0.10 * power_noise(rng, h, w, 0.4))[..., None]
     if rng.random() < 0.4:  # shadows of trees and buildings across everything

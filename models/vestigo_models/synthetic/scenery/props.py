@@ -22,15 +22,15 @@ def tone(
 
 def paint(rng: np.random.Generator) -> Colour:
     """Return the colour of a painted or plastic thing; most are grey, some are vivid."""
-    if rng.random() < 0.3:
-        return tone(rng, (0, 360), (0.25, 0.7), (0.2, 0.8))
-    return tone(rng, (0, 360), (0.0, 0.2), (0.08, 0.8))
+    if rng.random() < 0.2:
+        return tone(rng, (0, 360), (0.2, 0.6), (0.2, 0.75))
+    return tone(rng, (0, 360), (0.0, 0.14), (0.1, 0.8))
 
 
 def foliage_palette(rng: np.random.Generator) -> Float32Array:
     """Return the colours (5, 3) of a bush, hedge or lawn."""
     hue, dark = float(rng.uniform(60, 115)), float(rng.uniform(0.5, 1.0))
-    return np.stack([tone(rng, (hue - 12, hue + 12), (0.15, 0.45), (0.12 * dark, 0.5 * dark)) for _ in range(5)])
+    return np.stack([tone(rng, (hue - 12, hue + 12), (0.15, 0.4), (0.2 * dark, 0.62 * dark)) for _ in range(5)])
 
 
 class _Pen:
@@ -89,13 +89,12 @@ def draw_railing(pen: _Pen, rng: np.random.Generator) -> None:
 
 def draw_foliage(pen: _Pen, rng: np.random.Generator) -> None:
     """Draw a bush."""
-    palette, radius, count = foliage_palette(rng), float(rng.uniform(0.3, 1.1)), int(rng.integers(80, 160))
+    palette, radius, count = foliage_palette(rng), float(rng.uniform(0.25, 0.8)), int(rng.integers(80, 160))
     angle, reach = rng.uniform(0, 2 * np.pi, count), radius * np.sqrt(rng.random(count))
     x, y = reach * np.cos(angle), np.maximum(radius * 0.9 + reach * np.sin(angle), 0)
     leaves = palette[rng.integers(len(palette), size=count)] * (0.5 + 0.35 * y / radius)[:, None]
-    for centre, size, colour in zip(
-        np.stack((x, y), axis=1).tolist(), rng.uniform(0.02, 0.08, count).tolist(), leaves.tolist(), strict=True
-    ):
+    sizes = radius * rng.uniform(0.04, 0.12, count)
+    for centre, size, colour in zip(np.stack((x, y), 1).tolist(), sizes.tolist(), leaves.tolist(), strict=True):
         pen.circle(centre, size, 0, colour)
 
 
