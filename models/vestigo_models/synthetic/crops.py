@@ -106,12 +106,13 @@ def _vary(rng: np.random.Generator, placement: Placement, camera: SyntheticCamer
         reach=tuple(rng.normal(0, 0.22 * preset.gestures, 2).tolist()),
         walking=float(rng.uniform(0.5, 1.2)) if rng.random() < 0.82 else float(rng.uniform(0.0, 0.3)),
     )
+    left, top, right, bottom = placement.box
     own = rng.random() < 0.5
     return replace(
         placement,
         pose=pose,
         # The extent of solids exceeds their silhouette by about as much as a detector's margin.
-        box=tuple(edge - 0.015 for edge in placement.box),
+        box=(left - 0.015, top - 0.015, right - 0.015, bottom - 0.015),
         aspect=0.0 if own else float(rng.uniform(0.38, 0.5)),
         min_aspect=float(rng.uniform(0.34, 0.44)),
         occluder=placement.occluder if placement.occluder in (-1, BYSTANDER) else PROP,

@@ -30,7 +30,7 @@ def sample_backdrop(rng: np.random.Generator, camera: SyntheticCamera) -> FloatA
         unit = camera.view.focal / max(float(along), 1.0)
         draw_prop(image, float(u), float(v), unit, rng, crowd if rng.random() < 0.6 else None)
     gray = image.mean(axis=2, keepdims=True)
-    image = gray + SATURATION * (image - gray)
+    image = np.asarray(gray + SATURATION * (image - gray), dtype=np.float32)
     image *= np.exp(0.22 * power_noise(rng, h, w, 1.1))[..., None]
     image *= np.exp(0.10 * power_noise(rng, h, w, 0.4))[..., None]
     if rng.random() < 0.4:  # shadows of trees and buildings across everything
