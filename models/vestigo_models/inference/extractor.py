@@ -89,7 +89,7 @@ class Extractor:
         outputs = [self._network(x)]
         if package.config.flip_average:
             outputs.append(self._network(x.flip(3)))
-        areas = torch.stack([_region_areas(output) for output in outputs]).mean(dim=0)
+        areas = torch.stack([region_areas(output) for output in outputs]).mean(dim=0)
         visible = areas[:, 1:] * prod(package.grid) >= package.config.network.visibility_min_cells
         posts = {kind: sum(output.features[kind].post for output in outputs) for kind in outputs[0].features}
         vectors = build_descriptors(posts, visible, concat=package.config.network.distance == "concat")
@@ -129,7 +129,7 @@ def build_descriptors(posts: dict[str, Tensor], visible: Tensor, *, concat: bool
     return torch.cat(blocks, dim=1)
 
 
-def _region_areas(output: NetworkOutput) -> Tensor:
+def region_areas(output: NetworkOutput) -> Tensor:
     """Return the share of cells of each region, B x K float32; B x 0 without regions."""
     if output.region_logits is None:
         first = next(iter(output.features.values())).post

@@ -13,7 +13,7 @@ from vestigo_models.inference.images import read_image
 from vestigo_models.inference.preprocessing import resize
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.training.augmentation import augment_pair
-from vestigo_models.training.config import TrainConfig
+from vestigo_models.training.config import AugmentationConfig, TrainConfig
 
 LOADER_THREADS = 2
 
@@ -70,9 +70,10 @@ class ImageReader:
 def batches(
     reader: ImageReader,
     plan: Int64Array,
-    config: TrainConfig,
-    epoch: int,
+    augmentation: AugmentationConfig,
     *,
+    seed: int,
+    epoch: int,
     first: int,
     share: slice,
     maps: UInt8Array | None = None,
@@ -86,8 +87,8 @@ def batches(
     places = np.arange(plan.size).reshape(plan.shape)
 
     def prepare(index: int, place: int) -> tuple[UInt8Array, UInt8Array | None]:
-        rng = np.random.default_rng((config.seed, epoch, 1, place))
-        return augment_pair(reader.read(index), None if maps is None else maps[index], config.augmentation, rng)
+        rng = np.random.default_rng((seed, epoch, 1, place))
+        return augment_pair(reader.read(index), None if maps is None else maps[index], augmentation, rng)
 
     with ThreadPoolExecutor(LOADER_THREADS) as pool:
         # One step ahead: the images of the next step are prepared while the network computes.

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TextIO
 
 import numpy as np
@@ -23,6 +22,7 @@ from vestigo_models.networks.outputs import ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.progress import ProgressCallback
 from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.training.checkpoint import load_checkpoint, write_checkpoint
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import ImageReader, TrainingSet, batches, identity_batches
 from vestigo_models.training.distributed import Ranks
@@ -105,7 +105,16 @@ class TrainingRun:
             extra: dict[str, Any] = {}
             if self.step == 0 and is_refresh_due(epoch, config):
                 extra["refresh"] = self.refresh_maps()
-            upcoming = batches(self.reader, plan, config, epoch, first=self.step, share=share, maps=self.maps)
+            upcoming = batches(
+                self.reader,
+                plan,
+                config.augmentation,
+                seed=config.seed,
+                epoch=epoch,
+                first=self.step,
+                share=share,
+                maps=self.maps,
+            )
             for step, (images, maps) in enumerate(upcoming, start=self.step):
                 terms = self.update(images, maps, plan[step, share])
                 record = {"epoch": epoch, "step": step + 1, "steps": len(plan), "learning_rate": rate, **terms, **extra}
@@ -210,12 +219,7 @@ class TrainingRun:
                 "maps": None if self.maps is None else torch.from_numpy(self.maps),
                 **{name: getattr(self, name).state_dict() for name in STATEFUL},
             }
-            partial = out / f"{CHECKPOINT}.partial"
-            with partial.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(out / CHECKPOINT)  # atomically: a crash leaves the old or the new one
+            write_checkpoint(out / CHECKPOINT, state)
         self.ranks.barrier()
 
     def load(self, state: dict[str, Any]) -> None:
@@ -268,7 +272,7 @@ def read_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    state = _load_checkpoint(path)
+    state = load_checkpoint(path)
     try:
         # A checkpoint of an earlier version lacks newer keys, whose defaults it was trained with.
         saved = TrainConfig.model_validate(state["config"]).model_dump(mode="json")
@@ -284,14 +288,6 @@ def read_checkpoint(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
     return state
 
 
-def _load_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, OSError, EOFError):
-        raise ModelError(f"{path} cannot be read; delete it to start from the beginning") from None
-    return state
-
-
 def read_label_maps(folder: Path) -> UInt8Array | None:
     """Return the last label maps of the training whose package is in `folder`, (N, rows, columns); None without any.
 
@@ -299,7 +295,7 @@ def read_label_maps(folder: Path) -> UInt8Array | None:
         ModelError: If its checkpoint cannot be read.
     """
     path = folder / CHECKPOINT
-    maps: Tensor | None = _load_checkpoint(path)["maps"] if path.exists() else None
+    maps: Tensor | None = load_checkpoint(path)["maps"] if path.exists() else None
     return None if maps is None else maps.numpy()
 
 

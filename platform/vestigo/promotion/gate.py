@@ -35,8 +35,8 @@ class Margins:
     attributes: float = 1.0
 
     def of(self, measure: str) -> float:
-        """Return the margin of a measure."""
-        return self.mAP if measure == MEAN_AP else self.attributes
+        """Return the margin of a measure, of a test `TEST: MEASURE` too."""
+        return self.mAP if measure.rpartition(": ")[2] == MEAN_AP else self.attributes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,14 @@ class GateDecision:
     worsened: tuple[str, ...] = ()
 
 
-def decide_promotion(differences: Differences, margins: Margins | None = None) -> GateDecision:
-    """Decide whether a candidate passes, from how much better it is than the serving model on the same identities."""
+def decide_promotion(
+    differences: Differences, margins: Margins | None = None, *, gain: str | None = None
+) -> GateDecision:
+    """Decide whether a candidate passes, from how much better it is than the serving model on the same identities.
+
+    Without `gain` a measure must have improved. `gain` says in a sentence what is better about a candidate that learned
+    without labels, whose gain labels need not show; then no measure need improve.
+    """
     margins = margins or Margins()
     known = {name: difference for name, difference in differences.items() if difference is not None}
     # A measure that did not change for any identity cannot be significant and is not counted (Tarone, 1990).
@@ -68,7 +74,9 @@ def decide_promotion(differences: Differences, margins: Margins | None = None) -
     reasons += [
         f"{describe_difference(name, known[name])}, better beyond chance among {len(changed)}" for name in improved
     ]
-    if not improved:
+    if gain is not None:
+        reasons.append(gain)
+    elif not improved:
         reasons.append(_explain_no_gain(known))
     reasons += [
         f"{describe_difference(name, loss)}, beyond the margin of {margins.of(name):.1f} but within chance: review "
@@ -78,7 +86,7 @@ def decide_promotion(differences: Differences, margins: Margins | None = None) -
     ]
     reasons += [f"{name}: not compared, as fewer than 2 identities count" for name in differences if name not in known]
     return GateDecision(
-        promoted=bool(improved) and not worsened, reasons=tuple(reasons), improved=improved, worsened=worsened
+        promoted=bool(improved or gain) and not worsened, reasons=tuple(reasons), improved=improved, worsened=worsened
     )
 
 

@@ -8,13 +8,12 @@ chunk x (Q+G)).
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csc_array
 
 from vestigo.ranking.distance import Features, Metric, Points, as_points, paired_squares, squared_distances
 from vestigo_models.arrays import Float64Array, Int64Array
 from vestigo_models.inference.distance import Descriptors
-
-PAIRS_AT_ONCE = 8192
+from vestigo_models.inference.reciprocal import Rows, encode_neighbourhoods, shared_weights
 
 
 def reranked_chunks(
@@ -39,15 +38,17 @@ def reranked_chunks(
     points = as_points(_joined(query, gallery), metric)
     k1 = min(k1, len(points) - 1)
     neighbours, scale = _neighbours(points, k1 + 1, chunk)
-    encoding = _encoding(points, neighbours, scale, k1)
-    if k2 > 1:
-        encoding = _membership(neighbours[:, :k2]) @ encoding / min(k2, neighbours.shape[1])
+
+    def pair_distances(rows: Rows, columns: Rows) -> Float64Array:
+        return paired_squares(points[rows], points[columns]) / scale[rows]
+
+    encoding = encode_neighbourhoods(neighbours, k1, k2, pair_distances)
     q = len(query)
     gallery_by_column = csc_array(encoding[q:])
     for start in range(0, q, chunk):
         stop = min(start + chunk, q)
         original = squared_distances(points[start:stop], points[q:]) / scale[start:stop, None]
-        shared = np.stack([_shared(encoding[[row]], gallery_by_column) for row in range(start, stop)])
+        shared = np.stack([shared_weights(encoding[[row]], gallery_by_column) for row in range(start, stop)])
         yield (1.0 - shared / (2.0 - shared)) * (1.0 - weight) + original * weight
 
 
@@ -69,41 +70,3 @@ def _neighbours(points: Points, count: int, chunk: int) -> tuple[Int64Array, Flo
         scale[start : start + chunk] = distances.max(axis=1)
     # If all images are equal, every distance is 0, whatever the divisor.
     return neighbours, np.where(scale > 0, scale, 1.0)
-
-
-def _membership(neighbours: Int64Array) -> csr_array:
-    """Return an (N, N) sparse matrix, 1 where the column is a neighbour of the row."""
-    n, count = neighbours.shape
-    rows = np.repeat(np.arange(n), count)
-    return csr_array((np.ones(n * count), (rows, neighbours.reshape(-1))), shape=(n, n))
-
-
-def _reciprocal(neighbours: Int64Array) -> csr_array:
-    near = _membership(neighbours)
-    return csr_array(near.multiply(near.T))
-
-
-def _encoding(points: Points, neighbours: Int64Array, scale: Float64Array, k1: int) -> csr_array:
-    """Return (N, N) sparse weights over each image's expanded k-reciprocal neighbourhood; rows sum to 1."""
-    mutual = _reciprocal(neighbours)
-    half = _reciprocal(neighbours[:, : int(np.around(k1 / 2)) + 1])
-    # A mutual neighbour adds its own (half-sized) neighbourhood if more than 2/3 of it is mutual as well.
-    overlap = csr_array(mutual.multiply(mutual @ half.T)).tocoo()
-    is_added = overlap.data > 2 / 3 * half.sum(axis=1)[overlap.col]
-    sponsors = csr_array((np.ones(is_added.sum()), (overlap.row[is_added], overlap.col[is_added])), shape=mutual.shape)
-    expanded = csr_array(mutual + sponsors @ half).tocoo()
-    squares = np.empty(expanded.nnz)
-    for start in range(0, expanded.nnz, PAIRS_AT_ONCE):
-        pairs = slice(start, start + PAIRS_AT_ONCE)
-        squares[pairs] = paired_squares(points[expanded.row[pairs]], points[expanded.col[pairs]])
-    weights = np.exp(-squares / scale[expanded.row])
-    totals = np.bincount(expanded.row, weights=weights, minlength=len(points))
-    return csr_array((weights / totals[expanded.row], (expanded.row, expanded.col)), shape=mutual.shape)
-
-
-def _shared(row: csr_array, gallery_by_column: csc_array) -> Float64Array:
-    """Return (G,) sums over images of the smaller of two weights, the row's and the gallery image's."""
-    columns = gallery_by_column[:, row.indices]
-    smaller = np.minimum(columns.data, np.repeat(row.data, np.diff(columns.indptr)))
-    shared = np.bincount(columns.indices, weights=smaller, minlength=columns.shape[0])
-    return shared.astype(np.float64)

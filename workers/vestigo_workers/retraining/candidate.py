@@ -1,32 +1,36 @@
 """From labels to a candidate model: collect data, refuse leaks, train, evaluate, decide at the gate, promote."""
 
-import shutil
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset, dataset_digest
-from vestigo.promotion.gate import GateDecision, Margins, decide_promotion, gate_record
-from vestigo.promotion.judge import PairEvaluation, evaluate_pair, split_name
+from vestigo.promotion.gate import GateDecision, Margins
+from vestigo.promotion.judge import PairEvaluation, split_name
 from vestigo.promotion.splits import STORE_SPLIT
-from vestigo.resolve import locate_model, open_model, open_registered
+from vestigo.resolve import locate_model, open_model
 from vestigo.review.estimates.annotator_error import count_pairs, estimate_annotator_error
 from vestigo.review.labels.agreement import annotated_tasks
 from vestigo.review.labels.sets import read_label_set, save_label_set
 from vestigo.review.labels.training_examples import TrainingExample, read_training_examples
-from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
 from vestigo.store.review.records import LabelSet
 from vestigo_models.errors import ConfigError, UsageError
 from vestigo_models.inference.package import ModelPackage
-from vestigo_models.networks.weights import CONFIG, write_config
+from vestigo_models.networks.weights import write_config
 from vestigo_models.progress import OpenProgress
-from vestigo_workers.indexing.request import absolute_reference
 from vestigo_workers.retraining.data import collect_data, exclude_test_identities, refuse_leaks, split_own_identities
 from vestigo_workers.retraining.fit import RetrainingData, RetrainMode, retrain
+from vestigo_workers.retraining.promotion import (
+    PromotionSettings,
+    candidates_folder,
+    free_folder,
+    judge_candidate,
+    open_serving,
+    register_candidate,
+)
 
 REPLAY = 2000
 
@@ -53,6 +57,17 @@ class RetrainRequest:
     device: str = "cpu"
     seed: int = 0
     epochs: int | None = None
+
+    def settings(self) -> PromotionSettings:
+        """Return how the candidate is stored, judged and promoted."""
+        return PromotionSettings(
+            margins=self.margins,
+            folder=self.folder,
+            promote=self.promote,
+            by=self.by,
+            account=self.account,
+            device=self.device,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +103,7 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
     base = open_model(store, request.base)
     if base.schema is None:
         raise ConfigError(f"model {request.base} predicts no attributes and cannot learn from labels")
-    serving_digest = store.models.serving()
-    registered = {model.digest: model for model in store.models.list()}
-    serving = base if serving_digest is None else open_registered(registered[serving_digest])
+    serving = open_serving(store, base)
     projects = request.projects or tuple(p.name for p in store.review.projects() if p.schema == base.schema)
     if not projects:
         raise UsageError(f"no project has the attributes of model {base.name}: create one with `vestigo label push`")
@@ -101,10 +114,8 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
     error_rate = estimate_annotator_error(base.schema, pairs).rate
     examples = read_training_examples(read_label_set(store, label_set), base.schema, error_rate)
     name = request.name or f"{base.name.partition('-labels')[0]}-labels{label_set.version}"
-    store_place = Path(store.ref)
-    home = request.folder or (store_place if store_place.is_dir() else store_place.parent) / "models"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    out = _free_folder(home, name)
+    home = candidates_folder(store, request.folder)
+    out = free_folder(home, name)
     with TemporaryDirectory(prefix=".retrain-", dir=home) as temporary:
         dataset = None if request.data is None else load_dataset(request.data, schema=base.schema)
         if dataset is None:
@@ -132,41 +143,21 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         )
         write_config(out, trained.config.model_copy(update={"name": out.name}))
         candidate = ModelPackage.from_pretrained(out)
-        if base.digest not in registered:
-            facts = ModelFacts.of(base)
-            store.models.register(base.digest, name=base.name, location=absolute_reference(location), facts=facts)
-        facts = ModelFacts.of(candidate)
-        store.models.register(candidate.digest, name=out.name, location=str(out.resolve()), facts=facts)
-        store.models.record_training(candidate.digest, base.digest, origin)
-        # Both models are shown in the same bars.
-        open_bar = cache(lambda stage: open_progress(f"judging: {stage}"))
-        pair = evaluate_pair(test_data, serving, candidate, device=request.device, progress=open_bar)
+        register_candidate(store, request.base, base, out, origin)
         test = STORE_SPLIT if dataset is None else split_name(dataset)
-    verdict = decide_promotion(pair.differences, request.margins)
-    gate = gate_record(verdict, serving_digest, pair.differences)
-    store.models.record_scores(candidate.digest, {test: pair.after, **gate})
-    store.models.record_scores(serving.digest, {test: pair.before})
-    promoted = verdict.promoted and request.promote
-    if promoted:
-        store.models.promote(
-            candidate.digest,
-            by=request.by,
-            reasons=verdict.reasons,
-            expected_before=serving_digest,
-            account=request.account,
-        )
+        judgement = judge_candidate(store, candidate, serving, {test: test_data}, request.settings(), open_progress)
     return CandidateResult(
         digest=candidate.digest,
         folder=out,
         base=base.digest,
-        serving=serving.digest,
+        serving=serving[1].digest,
         label_set=label_set,
         examples=len(examples),
         replayed=data.replayed,
         tested_on=test,
-        verdict=verdict,
-        promoted=promoted,
-        scores=pair,
+        verdict=judgement.verdict,
+        promoted=judgement.promoted,
+        scores=judgement.scores,
     )
 
 
@@ -189,13 +180,3 @@ def _origin(
         "epochs": request.epochs,
         "margins": {"mAP": request.margins.mAP, "attributes": request.margins.attributes},
     }
-
-
-def _free_folder(home: Path, name: str) -> Path:
-    """Return a folder that does not exist: `name`, or `name.2`, `name.3`, ..."""
-    for number in range(1, 10_000):
-        out = home / (name if number == 1 else f"{name}.{number}")
-        if not (out / CONFIG).exists():
-            shutil.rmtree(out, ignore_errors=True)
-            return out
-    raise UsageError(f"{home} holds ten thousand models called {name}: choose another --name")

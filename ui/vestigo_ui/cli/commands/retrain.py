@@ -14,6 +14,7 @@ from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.output import Output, command_line, make_table, number_text, out, progress_stages
 
 if TYPE_CHECKING:
+    from vestigo.promotion.judge import PairEvaluation
     from vestigo.store.open import Store
     from vestigo_workers.retraining.candidate import CandidateResult, RetrainRequest
 
@@ -128,15 +129,22 @@ def candidate_row(candidate: CandidateResult, store: str) -> dict[str, Any]:
         "reasons": list(candidate.verdict.reasons),
         "before": candidate.scores.before,
         "after": candidate.scores.after,
-        "differences": {
-            name: difference and {"difference": difference.difference, "low": difference.low, "high": difference.high}
-            for name, difference in candidate.scores.differences.items()
-        },
+        "differences": difference_rows(candidate.scores),
         "tested_on": candidate.tested_on,
         "label_set": candidate.label_set.version,
         "lessons": candidate.examples,
         "replayed": candidate.replayed,
         "next": command_line("index", "--reindex-stale", "--store", store) if promoted else None,
+    }
+
+
+def difference_rows(scores: PairEvaluation) -> dict[str, dict[str, float] | None]:
+    """Return the differences of a candidate with their intervals by measure, None where nothing was compared."""
+    return {
+        name: None
+        if difference is None
+        else {"difference": difference.difference, "low": difference.low, "high": difference.high}
+        for name, difference in scores.differences.items()
     }
 
 
@@ -146,6 +154,12 @@ def print_candidate(result: Mapping[str, Any]) -> None:
         f"{result['model']} ({result['digest'][:12]}) learned from {result['lessons']} reviewed tasks (label set "
         f"{result['label_set']}) and {result['replayed']} replayed images; tested on {result['tested_on']}"
     )
+    print_scores(result)
+    print_verdict(result)
+
+
+def print_scores(result: Mapping[str, Any]) -> None:
+    """Print the scores of the serving model and the candidate."""
     rows = []
     sides = result["before"], result["after"]
     for name, row in result["differences"].items():
@@ -156,12 +170,17 @@ def print_candidate(result: Mapping[str, Any]) -> None:
     for title, key in (("attributes, mean", "attributes_mean"), ("attributes, balanced", "attributes_balanced")):
         table.add_row(title, *(number_text(side[key]) for side in sides), style="dim")
     out.print(table)
+
+
+def print_verdict(result: Mapping[str, Any]) -> None:
+    """Print the gate's decision with its reasons, and the next command."""
     if result["promoted"]:
         out.print("promoted: it serves from now on", style="green")
     else:
         out.print("passed the gate; not promoted (--no-promote)" if result["passed"] else "refused", style="yellow")
     for reason in result["reasons"]:
         out.print(f"  {reason}")
-    out.print(f"  saved in {result['folder']}")
+    if result["folder"]:
+        out.print(f"  saved in {result['folder']}")
     if result["next"]:
         out.print(f"\nnext: {result['next']}")
