@@ -32,6 +32,7 @@ COMMANDS = {
     "calibrate": "Calibrate a model's attributes and its attribute filter, and write the calibration into the package.",
     "precision": "Estimate the precision of every attribute on the whole archive from sampled and reviewed tasks.",
     "retrain": "Train a candidate model from labels, and promote it if it passes the gate.",
+    "adapt": "Adapt the serving model to the store's footage without labels, and promote it if it passes the gate.",
     "loop": "Sample tasks, wait until they are reviewed, retrain, and promote the candidate if it passes the gate.",
     "render": "Render synthetic people as a labelled dataset in the Market-1501 layout.",
     "doctor": "Print what is installed and missing, and the remedies.",

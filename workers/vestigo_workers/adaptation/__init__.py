@@ -1,0 +1,1 @@
+"""Adaptation of the serving model to the crops of a store, without labels."""

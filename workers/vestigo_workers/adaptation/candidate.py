@@ -1,0 +1,207 @@
+"""From the crops of a store to an adapted candidate model: collect crops, adapt, judge at the gate, promote."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from vestigo.datasets.recognise import load_dataset
+from vestigo.datasets.reid import ReidDataset
+from vestigo.datasets.synthetic import write_rendered
+from vestigo.promotion.gate import GateDecision, Margins
+from vestigo.promotion.judge import PairEvaluation, split_name
+from vestigo.promotion.splits import STORE_SPLIT
+from vestigo.resolve import locate_model, open_model, resolve_replay_model
+from vestigo.store.faults import fault_point
+from vestigo.store.open import Store
+from vestigo_models.adaptation.config import AdaptationConfig
+from vestigo_models.adaptation.run import CHECKPOINT, EpochRecord
+from vestigo_models.errors import ModelError
+from vestigo_models.inference.package import ModelPackage, PackageConfig, resolve_model
+from vestigo_models.networks.weights import CONFIG, read_config, write_config
+from vestigo_models.progress import OpenProgress
+from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_workers.adaptation.data import CollectedCrops, collect_crops, own_test_set
+from vestigo_workers.adaptation.fit import adapt_package
+from vestigo_workers.retraining.promotion import (
+    PromotionSettings,
+    candidates_folder,
+    free_folder,
+    judge_candidate,
+    open_serving,
+    register_candidate,
+)
+
+MAX_CROPS = 12_000
+"""Crops that a model adapts to at most by default."""
+RENDERED = "rendered people"
+"""Name of the rendered test split in a model's scores."""
+RENDERED_TEST: dict[str, Any] = {"identities": 80, "cameras": 4, "images_per_camera": 2, "seed": 977}
+"""Rendered people that no shipped model was trained on; half of the identities are tested."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptRequest:
+    """All settings of `vestigo adapt`."""
+
+    base: str | None = None  # model that adapts: a reference, see `vestigo.resolve`; by default the serving model
+    data: Path | None = None  # labelled dataset whose query and gallery judge the candidate too
+    crops: int = MAX_CROPS  # crops that the model adapts to at most
+    config: AdaptationConfig = field(default_factory=AdaptationConfig)
+    margins: Margins = field(default_factory=Margins)  # losses that the gate accepts
+    name: str | None = None  # of the candidate; by default that of the base with `-adapted`
+    folder: Path | None = None  # folder of candidates; by default `models` in the folder of the store
+    promote: bool = True  # whether a candidate that passes is promoted
+    by: str = ""  # name that the promotion records
+    account: str | None = None  # name that the audit log records for a promotion; `by` by default
+    workers: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptResult:
+    """An adapted candidate, its scores and those of the serving model, and the gate's decision."""
+
+    digest: str
+    folder: Path
+    base: str
+    serving: str
+    crops: int
+    tracklets: int
+    cameras: int
+    records: tuple[EpochRecord, ...]  # of the base and of every epoch
+    best: EpochRecord  # of the epoch whose teacher is the candidate
+    tested_on: tuple[str, ...]
+    verdict: GateDecision
+    promoted: bool
+    scores: PairEvaluation | None  # on the first test; None if no epoch was better than the base
+
+
+def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProgress) -> AdaptResult:
+    """Adapt a model to the unlabelled crops of a store and compare it with the serving model.
+
+    An adaptation that was interrupted continues if the same command is given for the same crops. The candidate is
+    registered with its origin and scores, whatever the decision. It is promoted in one transaction and only if it
+    passes the gate: the label-free criterion improved, and neither rendered people nor the labels that the store or
+    `data` has show a loss. Without a better epoch than the base there is no candidate.
+
+    Raises:
+        UsageError: There are too few crops, clusters or cameras.
+        ModelError: The base or the serving model cannot be used.
+        StoreError: The store is empty, or another model was promoted in the meantime.
+        WorkError: A worker died, or the loss is not finite.
+    """
+    reference = request.base or store.models.serving() or "default"
+    base = open_model(store, reference)
+    serving = open_serving(store, base)
+    home = candidates_folder(store, request.folder)
+    crops_of = resolve_replay_model(store, base.digest).digest
+    with TemporaryDirectory(prefix=".adapt-crops-", dir=home) as temporary:
+        collected = collect_crops(store, crops_of, request.crops, Path(temporary) / "crops", open_progress("crops"))
+        key = _key(base, request, collected)
+        out = _find_adapted(home, key)
+        if out is None:
+            work = home / f".adapt-{key[:16]}"
+            location = resolve_model(locate_model(store, reference))
+            adapt_package(
+                location,
+                collected.data,
+                request.config,
+                work,
+                workers=request.workers,
+                device=request.device,
+                open_progress=open_progress,
+                trained_on={"adapted": {"base": base.digest, "key": key}},
+            )
+            out = free_folder(home, request.name or f"{base.name.removesuffix('-adapted')}-adapted")
+            package = ModelPackage.from_pretrained(work)
+            write_config(work, package.config.model_copy(update={"name": out.name}))
+            fault_point("adapt.finished")
+            work.rename(out)
+            fault_point("adapt.stored")
+        (out / CHECKPOINT).unlink(missing_ok=True)
+        candidate = ModelPackage.from_pretrained(out)
+        records = _read_records(candidate)
+        best = max(records, key=lambda record: (record.criterion, -record.epoch))
+        facts: dict[str, Any] = {
+            "digest": candidate.digest,
+            "folder": out,
+            "base": base.digest,
+            "serving": serving[1].digest,
+            "crops": len(collected.data),
+            "tracklets": int(collected.data.tracklets.max()) + 1,
+            "cameras": int(collected.data.cameras.max()) + 1,
+            "records": records,
+            "best": best,
+        }
+        if best.epoch == 0:
+            reason = (
+                f"no epoch improved on the base: silhouette across cameras {records[0].criterion:.3f} before, at most "
+                f"{max((record.criterion for record in records[1:]), default=0.0):.3f} after"
+            )
+            shutil.rmtree(out)
+            refused = GateDecision(promoted=False, reasons=(reason,))
+            return AdaptResult(**facts, tested_on=(), verdict=refused, promoted=False, scores=None)
+        register_candidate(store, reference, base, out, {"adapted": candidate.config.trained_on["adaptation"]})
+        tests = _tests(store, crops_of, base.schema, request.data, Path(temporary), open_progress)
+        before, after = records[0].criterion, best.criterion
+        gain = f"silhouette across cameras {before:.3f} before, {after:.3f} after epoch {best.epoch}"
+        settings = PromotionSettings(
+            margins=request.margins,
+            folder=request.folder,
+            promote=request.promote and serving[0] != candidate.digest,
+            by=request.by,
+            account=request.account,
+            device=request.device,
+        )
+        judgement = judge_candidate(store, candidate, serving, tests, settings, open_progress, gain=gain)
+    return AdaptResult(
+        **facts, tested_on=tuple(tests), verdict=judgement.verdict, promoted=judgement.promoted, scores=judgement.scores
+    )
+
+
+def _key(base: ModelPackage, request: AdaptRequest, collected: CollectedCrops) -> str:
+    """Return the SHA-256 of everything that decides the adapted weights."""
+    settings = request.config.model_dump(mode="json", exclude={"cache_gib"})
+    values = [base.digest, settings, request.workers, request.device, collected.digest]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _find_adapted(home: Path, key: str) -> Path | None:
+    """Return the folder of the candidate that an earlier run with the same key left, None without one."""
+    for config in sorted(home.glob(f"[!.]*/{CONFIG}")):
+        try:
+            trained_on = read_config(config.parent, PackageConfig, "model").trained_on
+        except ModelError:
+            continue
+        if trained_on.get("adapted", {}).get("key") == key:
+            return config.parent
+    return None
+
+
+def _read_records(candidate: ModelPackage) -> tuple[EpochRecord, ...]:
+    return tuple(EpochRecord(**record) for record in candidate.config.trained_on["adaptation"]["epochs"])
+
+
+def _tests(
+    store: Store,
+    crops_of: str,
+    schema: AttributeSchema | None,
+    data: Path | None,
+    folder: Path,
+    open_progress: OpenProgress,
+) -> Mapping[str, ReidDataset]:
+    """Return the test data of the gate by name: the given dataset, the store's own people, rendered people."""
+    tests: dict[str, ReidDataset] = {}
+    if data is not None:
+        dataset = load_dataset(data, schema=schema)
+        tests[split_name(dataset)] = dataset
+    if (own := own_test_set(store, crops_of, schema, folder / "test")) is not None:
+        tests[STORE_SPLIT] = own
+    write_rendered(folder / "rendered", **RENDERED_TEST, progress=open_progress("rendering the test"))
+    tests[RENDERED] = load_dataset(folder / "rendered", schema=schema)
+    return tests
