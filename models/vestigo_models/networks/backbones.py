@@ -1,4 +1,4 @@
-"""Backbones: `tiny`, and ResNet-50 with last stride 1 and ConvNeXt from the transformers library."""
+"""Backbones: `tiny`, `small`, and ResNet-50 with last stride 1 and ConvNeXt from the transformers library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vestigo_models.networks.config import BackboneName
-from vestigo_models.networks.outputs import Backbone
+from vestigo_models.networks.efficientnet import EfficientNetLite0
+from vestigo_models.networks.outputs import Backbone, PretrainedBackbone
 from vestigo_models.networks.weights import load_weights, read_weights
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _stage(channels: int, out: int, *, middle: int, blocks: int, last: nn.Module
     return nn.Sequential(*down, *(Bottleneck(out, middle) for _ in range(blocks)), last)
 
 
-class TransformersBackbone(Backbone, ABC):
+class TransformersBackbone(PretrainedBackbone, ABC):
     """A backbone of the transformers library; its maps are those of all stages.
 
     The argument `config` of its subclasses is for other depths and widths of the same family.
@@ -155,9 +156,10 @@ class ConvNext(TransformersBackbone):
         super().__init__(ConvNextBackbone, config or tiny)
 
 
-BACKBONES: dict[BackboneName, type[ResNet50] | type[ConvNext] | type[Tiny]] = {
+BACKBONES: dict[BackboneName, type[ResNet50] | type[ConvNext] | type[EfficientNetLite0] | type[Tiny]] = {
     "resnet50": ResNet50,
     "convnext": ConvNext,
+    "small": EfficientNetLite0,
     "tiny": Tiny,
 }
 NORMS = "hidden_states_norms."

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from vestigo_models.strict_model import StrictModel
 
-BackboneName = Literal["resnet50", "convnext", "tiny"]
+BackboneName = Literal["resnet50", "convnext", "small", "tiny"]
 Pooling = Literal["average", "gem"]
 PoolNorm = Literal["none", "area"]
 _Side = Annotated[int, Field(ge=1, le=4096)]
@@ -17,7 +17,7 @@ InputSize = tuple[_Side, _Side]
 class NetworkConfig(StrictModel):
     """Everything that decides the shape of a network; stored in the `config.json` of a model package."""
 
-    backbone: BackboneName = Field(description="`resnet50` (the paper's), `convnext` or `tiny` (for CPUs)")
+    backbone: BackboneName = Field(description="`resnet50` (the paper's), `convnext`, or for CPUs `small` or `tiny`")
     pooling: Pooling = Field(default="average", description="of a network without a neck; `average` is BoT")
     neck: Literal["none", "concat", "fpn", "joined"] = Field(default="none", description="what makes F; `none` is BoT")
     channels: int = Field(default=256, ge=2, le=65536, description="channels of F")

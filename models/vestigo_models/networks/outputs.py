@@ -1,6 +1,7 @@
 """The base classes of backbones and networks, the output for a batch of crops, and the BNNeck of its features."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -16,6 +17,20 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the maps of B x 3 x H x W float, normalised."""
+
+
+class PretrainedBackbone(Backbone, ABC):
+    """A backbone for which there are ImageNet weights; `shipped` is the folder of those that come with Vestigo."""
+
+    shipped: Path | None = None
+
+    @abstractmethod
+    def load_imagenet(self, ref: str) -> None:
+        """Load ImageNet weights from a file, a folder or a hub id.
+
+        Raises:
+            ModelError: If there is no such file, folder or hub id, or its names or shapes differ.
+        """
 
 
 PART, GLOBAL_ATTRIBUTES = "part", "globalattr"
