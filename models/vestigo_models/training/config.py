@@ -15,6 +15,10 @@ from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, RegionSchema, 
 from vestigo_models.strict_model import StrictModel
 
 CONFIGS = Path(str(resources.files("vestigo_models") / "configs"))
+PAPER = "paper"
+"""The recipe of the configurations themselves."""
+DEFAULT_RECIPES = {"tiny": "rendered", "small": "rendered"}
+"""Recipes of backbones for CPUs where none is chosen."""
 
 
 class AugmentationConfig(StrictModel):
@@ -62,15 +66,30 @@ class TrainConfig(StrictModel):
     epochs: int = Field(default=120, ge=1, description="passes over the identities")
     batch_identities: int = Field(default=16, ge=2, description="identities in a batch (P)")
     images_per_identity: int = Field(default=4, ge=2, description="images of each (K)")
-    learning_rate: float = Field(default=3.5e-4, gt=0, description="Adam's rate after the warm-up")
+    optimiser: Literal["adam", "adamw"] = Field(
+        default="adam", description="adam adds weight decay to gradients; adamw decays weights, not biases and norms"
+    )
+    learning_rate: float = Field(default=3.5e-4, gt=0, description="the highest rate, after the warm-up")
+    backbone_rate: float = Field(default=1.0, gt=0, le=1, description="factor on the learning rate of the backbone")
+    frozen_stages: int = Field(
+        default=0, ge=0, le=7, description="stages of the backbone `small`, the finest first, that keep their weights"
+    )
+    schedule: Literal["steps", "one_cycle"] = Field(
+        default="steps", description="of the rate: milestones, or one cycle of a cosine (warmup_epochs rise)"
+    )
     schedule_epochs: int = Field(default=120, ge=1, description="number of epochs that warm-up and milestones refer to")
-    warmup_epochs: int = Field(default=10, ge=0, description="linear warm-up from about a hundredth of the rate")
+    warmup_epochs: int = Field(default=10, ge=0, description="rise of the rate, in steps from about a hundredth of it")
     milestones: tuple[int, ...] = Field(default=(40, 70), description="epochs at which the rate is multiplied by decay")
     decay: float = Field(default=0.1, gt=0, le=1, description="factor at each milestone")
-    weight_decay: float = Field(default=5e-4, ge=0, description="Adam's weight decay, on all parameters")
+    weight_decay: float = Field(default=5e-4, ge=0, description="weight decay")
 
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="of the identity loss")
     triplet_margin: float = Field(default=0.3, ge=0, description="of the batch-hard triplet loss")
+    triplet_weight: float = Field(default=1.0, ge=0, description="weight of the triplet loss")
+    contrastive_weight: float = Field(
+        default=0.0, ge=0, description="weight of the supervised contrastive loss after the BNNeck; not in the paper"
+    )
+    contrastive_temperature: float = Field(default=0.1, gt=0, description="divides the cosines of that loss")
     centre_weight: float = Field(default=5e-4, gt=0, description="beta of equation 15")
     centre_learning_rate: float = Field(default=0.5, gt=0, description="learning rate of the centres (SGD)")
     globalattr_weight: float = Field(default=1.0, gt=0, description="weight of L_globalattr, equation 20")
@@ -114,6 +133,8 @@ class TrainConfig(StrictModel):
             raise ValueError(
                 f"network.regions={self.network.regions}: label maps from fls.labels={self.fls.labels} have {expected}"
             )
+        if self.frozen_stages and self.network.backbone != "small":
+            raise ValueError(f"frozen_stages={self.frozen_stages}: only the backbone small keeps stages; set 0")
         if self.network.awm and self.awm_dropout is not None and self.lambda_attr and not self.awm_aux_loss:
             raise ValueError(
                 f"awm_dropout={self.awm_dropout}: attribute heads get no gradient from AWM; set awm_aux_loss"
@@ -138,14 +159,22 @@ class TrainConfig(StrictModel):
         return self.batch_identities * self.images_per_identity
 
     @classmethod
-    def load(cls, ref: str | Path, overrides: Mapping[str, Any] | None = None, *, backbone: str | None = None) -> Self:
+    def load(
+        cls,
+        ref: str | Path,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        backbone: str | None = None,
+        recipe: str | None = None,
+    ) -> Self:
         """Read a configuration by the name of a shipped one, or from a YAML file.
 
-        Another `backbone` comes with the values of `configs/backbones`. Values of `overrides`, with keys such as
-        `network.channels`, are applied last.
+        Another `backbone` comes with the values of `configs/backbones` and, unless it is another, the recipe of
+        `DEFAULT_RECIPES`. Values of a `recipe` of `configs/recipes` replace those of the configuration; `paper` keeps
+        them. Values of `overrides`, with keys such as `network.channels`, are applied last.
 
         Raises:
-            ConfigError: If there is no such configuration; or all unknown keys and wrong values in one line.
+            ConfigError: If there is no such configuration or recipe; or all unknown keys and wrong values in one line.
         """
         name, backbone = ("full", backbone or "tiny") if str(ref) == "tiny" else (str(ref), backbone)
         path = CONFIGS / f"{name}.yaml" if name in shipped_configs() else Path(name)
@@ -155,6 +184,7 @@ class TrainConfig(StrictModel):
         values = _mapping(path, name)
         if backbone is not None:
             values = _merge(values, _backbone_values(backbone, values))
+        values = _merge(values, _recipe_values(recipe or DEFAULT_RECIPES.get(backbone or "", PAPER)))
         for dotted, value in (overrides or {}).items():
             *parents, key = dotted.split(".")
             section = values
@@ -174,15 +204,28 @@ def shipped_configs() -> list[str]:
     return sorted(["tiny", *(path.stem for path in CONFIGS.glob("*.yaml"))])
 
 
+def is_shipped(ref: str | Path) -> bool:
+    """Whether a reference names a shipped configuration, not a file."""
+    return str(ref) in shipped_configs()
+
+
+def shipped_recipes() -> list[str]:
+    """Return the names of the recipes."""
+    return sorted([PAPER, *(path.stem for path in (CONFIGS / "recipes").glob("*.yaml"))])
+
+
+def _recipe_values(name: str) -> dict[str, Any]:
+    if name not in shipped_recipes():
+        raise ConfigError(f"no recipe {name!r}; choose one of {', '.join(shipped_recipes())}")
+    return {} if name == PAPER else _mapping(CONFIGS / "recipes" / f"{name}.yaml", name)
+
+
 def _backbone_values(backbone: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = {"network": {"backbone": backbone}}
     table = CONFIGS / "backbones" / f"{backbone}.yaml"
-    if not table.is_file():
-        return chosen
-    changes = _mapping(table, table.name)
     network = values.get("network", {})
     has_neck = isinstance(network, dict) and network.get("neck", "none") != "none"
-    return _merge(_merge(changes["always"], changes["with_neck"] if has_neck else {}), chosen)
+    changes = _mapping(table, table.name) if has_neck and table.is_file() else {}
+    return _merge(changes, {"network": {"backbone": backbone}})
 
 
 def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

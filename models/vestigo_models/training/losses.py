@@ -45,6 +45,25 @@ def triplet_loss(
     return loss, (negative > positive).float().mean()
 
 
+def contrastive_loss(
+    anchors: Tensor, anchor_pids: Tensor, others: Tensor, other_pids: Tensor, *, first: int, temperature: float
+) -> Tensor:
+    """Compute the supervised contrastive loss (Khosla et al., NeurIPS 2020, L_out) of cosines, in float32.
+
+    `others` are the features of the whole batch, which contain the B x D anchors from the index `first` on. Each anchor
+    needs another image of its identity among them.
+    """
+    with torch.autocast(anchors.device.type, enabled=False):
+        unit = functional.normalize(anchors.float())
+        cosines = unit @ functional.normalize(others.float()).T
+    rows = torch.arange(len(anchors), device=anchors.device)
+    itself = torch.zeros_like(cosines, dtype=torch.bool)
+    itself[rows, rows + first] = True
+    log_shares = (cosines / temperature).masked_fill(itself, -torch.inf).log_softmax(dim=1)
+    positive = (anchor_pids[:, None] == other_pids[None, :]) & ~itself
+    return -(log_shares.masked_fill(~positive, 0.0).sum(1) / positive.sum(1)).mean()
+
+
 def noisy_log_probabilities(log_probabilities: Tensor, noise: Tensor | float) -> Tensor:
     """Compute the log-probabilities of the labels that annotators give if they err with probability `noise`.
 
@@ -167,24 +186,36 @@ class Objective(nn.Module):
     def forward(self, output: NetworkOutput, targets: BatchTargets, ranks: Ranks) -> dict[str, Tensor]:
         """Return the terms by name, of which `total` is minimised.
 
-        `identity`, `triplet` and `centre` are weighted sums over the kinds of features; `parsing` and `attributes` are
-        the other losses. Fractions for the log are `ordered` (anchors with a correctly ordered hardest triplet),
-        `pixels` (cells with the correct region) and `right` (correct attributes).
+        `identity`, `triplet`, `centre` and, if it has a weight, `contrastive` are weighted sums over the kinds of
+        features; `parsing` and `attributes` are the other losses. Fractions for the log are `ordered` (anchors with
+        a correctly ordered hardest triplet), `pixels` (cells with the correct region) and `right` (correct attributes).
         """
         config = self.config
         all_pids = ranks.gather(targets.pids)
         parts: dict[str, list[Tensor]] = {"identity": [], "triplet": [], "centre": [], "ordered": []}
-        for kind, (pre, _, logits) in output.features.items():
+        for kind, (pre, post, logits) in output.features.items():
             assert logits is not None
             weight = self._weight(kind)
             parts["identity"].append(weight * identity_loss(logits, targets.pids, smoothing=config.label_smoothing))
             hard, order = triplet_loss(pre, targets.pids, ranks.gather(pre), all_pids, margin=config.triplet_margin)
             parts["triplet"].append(weight * hard)
             parts["centre"].append(weight * self.centres[kind](pre, targets.pids))
+            if config.contrastive_weight:
+                contrast = contrastive_loss(
+                    post,
+                    targets.pids,
+                    ranks.gather(post),
+                    all_pids,
+                    first=ranks.rank * len(post),
+                    temperature=config.contrastive_temperature,
+                )
+                parts.setdefault("contrastive", []).append(weight * contrast)
             parts["ordered"].append(order)
         terms = {name: torch.stack(each).sum() for name, each in parts.items()}
         terms["ordered"] = terms["ordered"] / len(output.features)
-        total = terms["identity"] + terms["triplet"] + config.centre_weight * terms["centre"]
+        total = terms["identity"] + config.triplet_weight * terms["triplet"] + config.centre_weight * terms["centre"]
+        if "contrastive" in terms:
+            total = total + config.contrastive_weight * terms["contrastive"]
         if output.region_logits is not None and targets.maps is not None:
             terms |= parsing_terms(
                 output.region_logits,

@@ -1,6 +1,7 @@
 """The state of a training, its steps, and its checkpoints."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +11,16 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from vestigo_models.arrays import Int64Array, UInt8Array
 from vestigo_models.errors import ConfigError, ModelError, WorkError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
-from vestigo_models.networks.backbones import BACKBONES, TransformersBackbone
+from vestigo_models.networks.backbones import BACKBONES
 from vestigo_models.networks.build import build_network
-from vestigo_models.networks.outputs import ReidNetwork
+from vestigo_models.networks.efficientnet import EfficientNetLite0
+from vestigo_models.networks.outputs import PretrainedBackbone, ReidNetwork
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.progress import ProgressCallback
 from vestigo_models.schemas.attributes import AttributeSchema
@@ -36,15 +38,27 @@ OVERFLOW = "the scaled gradient overflows float16"
 """Why a step is skipped while the scale of float16 is adapted, which is usual and not counted."""
 STATEFUL = ("network", "objective", "adam", "sgd", "scaler")
 """Parts of a training whose `state_dict` a checkpoint holds."""
+IMAGENET = "imagenet"
+"""Weights that come with Vestigo."""
+ONE_CYCLE_START = 1 / 25
+"""Rate at the start of one cycle, as a fraction of the highest."""
 PACKAGE_PREFIX = "package:"
 """Prefix of weights that are the backbone of a model package."""
 
 
-def learning_rate(epoch: int, config: TrainConfig) -> float:
-    """Return the learning rate of the 1-based `epoch`: linear warm-up, then a factor at each milestone.
+def learning_rate(epoch: int, config: TrainConfig, fraction: float = 0.0) -> float:
+    """Return the learning rate of the 1-based `epoch`, of which the `fraction` 0 to 1 is over.
 
+    The schedule `steps` is constant in an epoch: a linear warm-up, then a factor at each milestone. `one_cycle` (Smith
+    and Topin, 2019) rises from a 25th to the full rate during the warm-up and falls to 0, both along a cosine.
     Warm-up and milestones are stated for `schedule_epochs` epochs and scaled to those of the training.
     """
+    if config.schedule == "one_cycle":
+        t = (epoch - 1 + fraction) / config.epochs
+        rise = config.warmup_epochs / config.schedule_epochs
+        if t < rise:
+            return config.learning_rate * (1 - (1 - ONE_CYCLE_START) * (1 + math.cos(math.pi * t / rise)) / 2)
+        return config.learning_rate * (1 + math.cos(math.pi * (t - rise) / (1 - rise))) / 2
     t = epoch * config.schedule_epochs / config.epochs
     if t < config.warmup_epochs:
         return config.learning_rate * (0.01 + 0.99 * t / config.warmup_epochs)
@@ -74,9 +88,9 @@ class TrainingRun:
         load_weights(network, config, self.schema)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective.to(self.device)
-        self.adam = torch.optim.Adam(
-            _parameter_groups(self.network, config), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        self.frozen = _freeze_stages(self.network, config.frozen_stages)
+        optimiser = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+        self.adam = optimiser(_parameter_groups(self.network, config), lr=config.learning_rate)
         self.sgd = torch.optim.SGD(self.objective.parameters(), lr=config.centre_learning_rate)
         automatic = "float16" if self.device.type == "cuda" else "float32"
         dtype = getattr(torch, automatic if config.precision == "auto" else config.precision)
@@ -98,9 +112,6 @@ class TrainingRun:
         width = config.batch_size // self.ranks.size
         share = slice(self.ranks.rank * width, (self.ranks.rank + 1) * width)
         for epoch in range(self.epoch, config.epochs + 1):
-            rate = learning_rate(epoch, config)
-            for group in self.adam.param_groups:
-                group["lr"] = rate * group["factor"]
             plan = identity_batches(self.data.pids, config, epoch)
             extra: dict[str, Any] = {}
             if self.step == 0 and is_refresh_due(epoch, config):
@@ -116,6 +127,9 @@ class TrainingRun:
                 maps=self.maps,
             )
             for step, (images, maps) in enumerate(upcoming, start=self.step):
+                rate = learning_rate(epoch, config, step / len(plan))
+                for group in self.adam.param_groups:
+                    group["lr"] = rate * group["factor"]
                 terms = self.update(images, maps, plan[step, share])
                 record = {"epoch": epoch, "step": step + 1, "steps": len(plan), "learning_rate": rate, **terms, **extra}
                 log.write(json.dumps(record) + "\n")
@@ -153,6 +167,8 @@ class TrainingRun:
         objective, averaged over the workers, None where they are not finite, and if it was skipped why, as `skipped`.
         """
         self.network.train()
+        for stage in self.frozen:
+            stage.eval()
         x = normalise(images, IMAGENET_MEAN, IMAGENET_STD, self.device)
         targets = BatchTargets(
             pids=self._tensor(self.data.pids[rows]),
@@ -238,15 +254,33 @@ class TrainingRun:
         self.skipped, self.skipped_in_row = state.get("skipped", (0, 0))
 
 
+def _freeze_stages(network: ReidNetwork, count: int) -> list[nn.Module]:
+    """Stop gradients of the finest stages of the backbone, and return those stages."""
+    stages = network.backbone.finest_stages(count) if isinstance(network.backbone, EfficientNetLite0) else []
+    for stage in stages:
+        stage.requires_grad_(requires_grad=False)
+    return stages
+
+
 def _parameter_groups(network: ReidNetwork, config: TrainConfig) -> list[dict[str, Any]]:
-    """Return the parameter groups of Adam with factors on the learning rate; AWM has its own weight decay."""
-    groups: dict[bool, list[Tensor]] = {False: [], True: []}
+    """Return the parameter groups of Adam with weight decays, and factors on the learning rate."""
+    awm_decay = config.weight_decay if config.awm_weight_decay is None else config.awm_weight_decay
+    groups: dict[tuple[bool, float, float], list[Tensor]] = {}
     for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            groups[name.startswith("reweight.")].append(parameter)
-    decay = config.weight_decay if config.awm_weight_decay is None else config.awm_weight_decay
-    awm = {"params": groups[True], "factor": config.awm_rate, "weight_decay": decay}
-    return [{"params": groups[False], "factor": 1.0}, *([awm] if groups[True] else [])]
+        if not parameter.requires_grad:
+            continue
+        factor, decay, is_awm = 1.0, config.weight_decay, name.startswith("reweight.")
+        if is_awm:
+            factor, decay = config.awm_rate, awm_decay
+        elif config.optimiser == "adamw" and parameter.ndim < 2:
+            decay = 0.0
+        if name.startswith("backbone."):
+            factor = config.backbone_rate
+        groups.setdefault((is_awm, factor, decay), []).append(parameter)
+    return [
+        {"params": parameters, "factor": factor, "weight_decay": decay}
+        for (_, factor, decay), parameters in groups.items()
+    ]
 
 
 def feature_grid(config: TrainConfig) -> tuple[int, int]:
@@ -313,12 +347,14 @@ def load_weights(network: ReidNetwork, config: TrainConfig, schema: AttributeSch
             raise ConfigError(f"weights={ref!r}: its backbone is {package.config.network.backbone}, not {name}")
         backbone.load_state_dict(package.network.backbone.state_dict())
     elif ref is not None:
-        if not isinstance(backbone, TransformersBackbone):
+        if not isinstance(backbone, PretrainedBackbone):
             raise ConfigError(
                 f"weights={ref!r}: there are no ImageNet weights for {name}; give a model package with that backbone:"
                 f" {PACKAGE_PREFIX}FOLDER"
             )
-        backbone.load_imagenet(ref)
+        if ref == IMAGENET and backbone.shipped is None:
+            raise ConfigError(f"weights={ref}: none come with Vestigo for {name}; give a file, a folder or a hub id")
+        backbone.load_imagenet(str(backbone.shipped) if ref == IMAGENET else ref)
     if config.base is not None:
         base = ModelPackage.from_pretrained(config.base)
         if base.config.network != config.network:

@@ -16,14 +16,15 @@ import yaml
 
 from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.package import PackageConfig, package_network
-from vestigo_models.networks.backbones import BACKBONES, TransformersBackbone
+from vestigo_models.networks.backbones import BACKBONES
+from vestigo_models.networks.outputs import PretrainedBackbone
 from vestigo_models.progress import ProgressCallback, ignore_progress
 from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.training.config import TrainConfig
 from vestigo_models.training.data import TrainingSet
 from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.relabel import first_refresh
-from vestigo_models.training.state import CHECKPOINT, TrainingRun, feature_grid, read_checkpoint
+from vestigo_models.training.state import CHECKPOINT, IMAGENET, TrainingRun, feature_grid, read_checkpoint
 
 LOG, RECIPE = "losses.jsonl", "recipe.yaml"
 STEP_FIELDS = ("epoch", "step", "steps", "learning_rate", "refresh")
@@ -131,11 +132,12 @@ def recipe_warnings(config: TrainConfig, *, is_rendered: bool) -> list[str]:
     """
     lines = []
     network = config.network.backbone
-    if issubclass(BACKBONES[network], TransformersBackbone) and config.weights is None and config.base is None:
-        lines.append(
-            f"backbone {network} starts from random weights, and no ImageNet weights come with Vestigo;"
-            " give some with --weights"
-        )
+    backbone = BACKBONES[network]
+    if issubclass(backbone, PretrainedBackbone) and config.weights is None and config.base is None:
+        remedy = "no ImageNet weights come with Vestigo; give some with --weights"
+        if backbone.shipped is not None:
+            remedy = f"--weights {IMAGENET} starts from those that come with Vestigo"
+        lines.append(f"backbone {network} starts from random weights; {remedy}")
     if config.needs_parser and config.parser == "default" and not is_rendered:
         lines.append(
             "the default parser labels these images, but was trained on rendered people; give one of real images"

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from vestigo_models.schemas.builtin import MARKET_1501
-from vestigo_models.training.losses import CentreLoss, class_weights, euclidean_distances, identity_loss, triplet_loss
+from vestigo_models.training.losses import (
+    CentreLoss,
+    class_weights,
+    contrastive_loss,
+    euclidean_distances,
+    identity_loss,
+    triplet_loss,
+)
 
 
 def naive_identity_loss(logits: np.ndarray, pids: np.ndarray, smoothing: float) -> float:
@@ -35,6 +42,18 @@ def naive_triplet(features: np.ndarray, pids: np.ndarray, margin: float) -> tupl
     return sum(losses) / len(losses), sum(ordered) / len(ordered)
 
 
+def naive_contrastive(features: np.ndarray, pids: np.ndarray, anchors: range, temperature: float) -> float:
+    units = [row / math.sqrt(sum(value * value for value in row)) for row in features.astype(np.float64)]
+    losses = []
+    for i in anchors:
+        others = [j for j in range(len(units)) if j != i]
+        scores = {j: sum(units[i] * units[j]) / temperature for j in others}
+        log_sum = math.log(sum(math.exp(score) for score in scores.values()))
+        positives = [j for j in others if pids[j] == pids[i]]
+        losses.append(-sum(scores[j] - log_sum for j in positives) / len(positives))
+    return sum(losses) / len(losses)
+
+
 @pytest.fixture
 def features() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
@@ -47,6 +66,21 @@ def test_identity_loss_equals_naive_loop(features: np.ndarray) -> None:
     pids = np.arange(12) % 5
     loss = identity_loss(torch.from_numpy(features), torch.from_numpy(pids), smoothing=0.1)
     assert loss.item() == pytest.approx(naive_identity_loss(features, pids, 0.1), abs=1e-5)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 12), (3, 6), (6, 6)])
+def test_contrastive_loss_equals_naive_loop(features: np.ndarray, first: int, count: int) -> None:
+    x, y, own = torch.from_numpy(features), torch.from_numpy(PIDS), slice(first, first + count)
+    loss = contrastive_loss(x[own], y[own], x, y, first=first, temperature=0.2)
+    assert loss.item() == pytest.approx(naive_contrastive(features, PIDS, range(first, first + count), 0.2), abs=1e-5)
+
+
+def test_contrastive_loss_of_equal_features_has_a_finite_gradient() -> None:
+    x = torch.ones(4, 3, requires_grad=True)
+    pids = torch.tensor([0, 0, 1, 1])
+    contrastive_loss(x, pids, x, pids, first=0, temperature=0.1).backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.3, 5.0])

@@ -24,6 +24,15 @@ def test_random_weights_of_large_backbones_are_reported(backbone: str) -> None:
     assert recipe_warnings(based, is_rendered=True) == []
 
 
+def test_weights_that_come_with_the_product_are_named() -> None:
+    config = TrainConfig.load("baseline", backbone="small")
+    (line,) = recipe_warnings(config, is_rendered=True)
+    assert line.endswith(
+        "small starts from random weights; --weights imagenet starts from those that come with Vestigo"
+    )
+    assert recipe_warnings(config.model_copy(update={"weights": "imagenet"}), is_rendered=True) == []
+
+
 @pytest.mark.parametrize(("name", "lines"), [("parser", 1), ("fls", 1), ("full", 1), ("clustering", 0), ("control", 0)])
 def test_default_parser_of_real_images_is_reported(name: str, lines: int) -> None:
     config = TrainConfig.load(name, backbone="tiny")

@@ -18,9 +18,11 @@ from tests.support.interruption import interrupt_after
 from vestigo_models.errors import ConfigError, DatasetError, ModelError, WorkError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_models.inference.preprocessing import normalise
+from vestigo_models.networks.efficientnet import EfficientNetLite0
 from vestigo_models.training import state
 from vestigo_models.training.config import TrainConfig
-from vestigo_models.training.data import TrainingSet
+from vestigo_models.training.data import TrainingSet, identity_batches
+from vestigo_models.training.distributed import Ranks
 from vestigo_models.training.trainer import train
 
 pytestmark = pytest.mark.slow
@@ -68,6 +70,42 @@ def same(folder: Path, other: Path) -> None:
     for name in weights:
         assert torch.equal(weights[name], others[name]), name
     assert (folder / "losses.jsonl").read_bytes() == (other / "losses.jsonl").read_bytes()
+
+
+def test_frozen_stages_keep_weights_and_statistics(data: TrainingSet, tmp_path: Path) -> None:
+    network = SMALL.network.model_copy(update={"backbone": "small"})
+    changes = {"network": network, "weights": "imagenet", "frozen_stages": 2, "epochs": 1, "learning_rate": 1e-3}
+    train(SMALL.model_copy(update=changes), data, tmp_path / "model")
+    trained = load_file(tmp_path / "model" / "model.safetensors")
+    assert EfficientNetLite0.shipped is not None
+    for name, value in load_file(EfficientNetLite0.shipped / "model.safetensors").items():
+        is_frozen = name.startswith(("stem.", "stages.0.", "stages.1."))
+        if is_frozen or value.ndim == 4:
+            assert torch.equal(trained[f"backbone.{name}"].to(value.dtype), value) == is_frozen, name
+
+
+def test_adamw_decays_weights_but_no_biases_and_norms(data: TrainingSet, tmp_path: Path) -> None:
+    trained = {}
+    for decay in (0.0, 10.0):
+        changes = {"optimiser": "adamw", "learning_rate": 1e-5, "weight_decay": decay, "epochs": 1}
+        train(SMALL.model_copy(update=changes), data, tmp_path / str(decay))
+        trained[decay] = load_file(tmp_path / str(decay) / "model.safetensors")
+    steps = len(identity_batches(data.pids, SMALL, 1))
+    for name, value in trained[0.0].items():
+        if value.is_floating_point() and "running" not in name:
+            kept = 1.0 if value.ndim < 2 else (1 - 1e-5 * 10.0) ** steps
+            torch.testing.assert_close(trained[10.0][name].float(), kept * value.float(), rtol=2e-3, atol=1e-4)
+
+
+def test_backbone_has_its_own_learning_rate(data: TrainingSet, tmp_path: Path) -> None:
+    moved = []
+    for rate in (1e-6, 1.0):
+        config = SMALL.model_copy(update={"backbone_rate": rate, "epochs": 1, "learning_rate": 1e-3})
+        before = state.TrainingRun(config, data, "cpu", Ranks()).network.backbone.stem[0].weight.detach()
+        train(config, data, tmp_path / str(rate))
+        after = load_file(tmp_path / str(rate) / "model.safetensors")["backbone.stem.0.weight"].float()
+        moved.append(float((after - before).abs().max()))
+    assert moved[0] < 1e-8 < 1e-5 < moved[1]
 
 
 def die_at(config: TrainConfig, data: TrainingSet, out: Path, fatal: int) -> None:
@@ -254,6 +292,11 @@ class TestRefusals:
     def test_imagenet_weights_for_tiny_are_refused(self, data: TrainingSet, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no ImageNet weights for tiny; give a model package"):
             train(SMALL.model_copy(update={"weights": "x"}), data, tmp_path / "model")
+
+    def test_imagenet_weights_that_do_not_ship_are_refused(self, data: TrainingSet, tmp_path: Path) -> None:
+        network = SMALL.network.model_copy(update={"backbone": "resnet50"})
+        with pytest.raises(ConfigError, match="weights=imagenet: none come with Vestigo for resnet50; give a file"):
+            train(SMALL.model_copy(update={"weights": "imagenet", "network": network}), data, tmp_path / "model")
 
     def test_other_base_is_refused(self, data: TrainingSet, uninterrupted: Path, tmp_path: Path) -> None:
         gem = SMALL.network.model_copy(update={"pooling": "gem"})

@@ -79,3 +79,26 @@ def test_archive_with_training_split_only_is_held_out(
     assert "people.zip is unpacked into " in errors
     assert "no test split: 2 of 6 training identities are held out and judged: 4 queries" in errors
     assert [len(data.paths) for _, data in given] == [12, 6]
+
+
+def test_recipe_follows_images_and_weights(write_dataset: DatasetWriter, given: list[Any], capsys: Captured) -> None:
+    root = write_dataset()
+    command = ["train", "baseline", "--data", str(root), "--out", str(root / "new"), "--device", "cpu"]
+    assert run([*command, "--backbone", "tiny"]) == 1
+    assert "recipe real: 4 images of real people, from random weights; --recipe gives another" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert run([*command, "--backbone", "small", "--weights", "imagenet", "--epochs", "7"]) == 1
+    assert run([*command, "--backbone", "small", "--recipe", "rendered"]) == 1
+    assert run([*command, "--weights", "resnet.safetensors"]) == 1
+    real, pretrained, rendered, paper = (config for config, _ in given)
+    assert (real.schedule, real.optimiser, real.epochs) == ("one_cycle", "adamw", 120)
+    assert (pretrained.triplet_weight, pretrained.contrastive_weight, pretrained.epochs) == (0, 1, 7)
+    assert (rendered.schedule, rendered.augmentation.jpeg_probability, rendered.epochs) == ("steps", 0.4, 120)
+    assert (paper.schedule, paper.optimiser, paper.learning_rate) == ("steps", "adam", 3.5e-4)
+
+
+def test_unknown_recipe_is_refused(write_dataset: DatasetWriter, capsys: Captured) -> None:
+    root = write_dataset()
+    assert run(["train", "baseline", "--data", str(root), "--out", str(root / "new"), "--recipe", "fast"]) == 2
+    assert "no recipe 'fast'; choose one of paper, real," in capsys.readouterr().err

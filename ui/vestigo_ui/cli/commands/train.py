@@ -28,14 +28,26 @@ def train_command(
         Path, Option(help="Dataset: folder or archive in the layout of Market-1501, DukeMTMC-reID or MSMT17.")
     ],
     model: Annotated[Path, Option("--out", help="New folder for the model package, its log and checkpoint.")],
-    backbone: Annotated[str | None, Option(help="resnet50, convnext or tiny instead of the configuration's.")] = None,
-    epochs: Annotated[int | None, Option(help="Number of epochs; the schedule scales with it.")] = None,
+    backbone: Annotated[
+        str | None, Option(help="resnet50, convnext, small or tiny instead of the configuration's.")
+    ] = None,
+    named_recipe: Annotated[
+        str,
+        Option(
+            "--recipe",
+            help="Optimiser, schedule and augmentation: paper, rendered, rendered-pretrained, real or real-pretrained. "
+            "auto chooses by backbone, weights and images.",
+        ),
+    ] = "auto",
+    epochs: Annotated[
+        int | None, Option(help="Number of epochs; the schedule scales with it. Default: the recipe's.")
+    ] = None,
     seed: Annotated[int | None, Option(help="Of every random choice.")] = None,
     weights: Annotated[
         str | None,
         Option(
-            help="Of the backbone: ImageNet weights (a file, a folder or a hub id), or package:FOLDER, the backbone of "
-            "a model package."
+            help="Of the backbone: imagenet (those of small come with Vestigo), ImageNet weights in a file, a folder "
+            "or a hub id, or package:FOLDER, the backbone of a model package."
         ),
     ] = None,
     base: Annotated[str | None, Option(help="Model package to start from: default, a folder or hub:ID.")] = None,
@@ -65,7 +77,8 @@ def train_command(
     from vestigo_models.inference.package import ModelPackage
     from vestigo_models.parsing.label_maps import read_label_map
     from vestigo_models.parsing.registry import make_parser
-    from vestigo_models.training.config import TrainConfig
+    from vestigo_models.training.config import TrainConfig, is_shipped
+    from vestigo_models.training.recipes import choose_recipe
     from vestigo_models.training.relabel import parse_labels
     from vestigo_models.training.state import feature_grid
     from vestigo_models.training.trainer import recipe_warnings, train
@@ -76,6 +89,19 @@ def train_command(
     overrides = {**opts.read_changes(changes), **given}
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
     dataset = read_dataset(data, hold_out, schema=opts.read_schema(schema), duke_top_override=recipe.duke_top_override)
+    if named_recipe == "auto" and is_shipped(config):
+        choice = choose_recipe(
+            recipe.network.backbone,
+            is_rendered=dataset.is_rendered,
+            is_pretrained=recipe.weights is not None or recipe.base is not None,
+            images=len(dataset.train),
+        )
+        note(f"recipe {choice.name}: {choice.reason}; --recipe gives another")
+        named_recipe = choice.name
+        if choice.epochs is not None:
+            overrides = {"epochs": choice.epochs, **overrides}
+    if named_recipe != "auto":
+        recipe = TrainConfig.load(config, overrides, backbone=recipe.network.backbone, recipe=named_recipe)
     for kind, count in dataset.passed_over.items():
         note(f"passed over: {count} {kind}")
     for line in recipe_warnings(recipe, is_rendered=dataset.is_rendered):
@@ -94,6 +120,7 @@ def train_command(
         "data": data,
         **hold_out.words,
         "backbone": backbone,
+        "recipe": None if named_recipe == "auto" else named_recipe,
         "epochs": recipe.epochs,
         "seed": recipe.seed,
         "weights": weights,
