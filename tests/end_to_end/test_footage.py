@@ -35,7 +35,7 @@ def store(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert indexed.returncode == 0, indexed.stderr
     result = json.loads(indexed.stdout)
     assert (result["status"], result["quarantined"], result["frame_failures"]) == ("succeeded", 0, 0)
-    assert 20 <= result["tracklets"] <= 60
+    assert 20 <= result["tracklets"] <= 40
     assert result["crops"] >= 4 * result["tracklets"]
     return store
 

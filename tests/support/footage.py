@@ -1,6 +1,6 @@
 """Small videos for tests, drawn and encoded on the spot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 from av.packet import Packet
 
 from vestigo_models.detection.base import Detections
+from vestigo_models.inference.distance import Descriptors
 
 Draw = Callable[[int], np.ndarray]
 
@@ -185,3 +186,11 @@ class ColourDetector:
             boxes.append([x, y, columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1])
             scores.append(0.7 + noise / 30)
         return Detections.ordered(np.array(boxes).reshape(-1, 4), np.array(scores))
+
+
+def embed_colours(crops: Sequence[np.ndarray]) -> Descriptors:
+    """Return the coarse colours of crops as descriptors, which take no network."""
+    counts = [cv2.calcHist([crop], [0, 1, 2], None, [4] * 3, [0, 256] * 3).ravel() for crop in crops]
+    vectors = np.array(counts, dtype=np.float32).reshape(-1, 64)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Descriptors(vectors=vectors / lengths, visible=np.empty((len(crops), 0), dtype=np.bool_), always=1)

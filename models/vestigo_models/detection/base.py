@@ -1,7 +1,7 @@
 """The interface of person detectors, and operations on their boxes."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import numpy as np
@@ -11,21 +11,31 @@ from vestigo_models.arrays import Float32Array, Float64Array, FloatArray, UInt8A
 
 @dataclass(frozen=True)
 class Detections:
-    """Detections of one frame, best first."""
+    """Detections of one frame, best first.
+
+    Detections with scores below `min_score` are uncertain: they only continue tracklets that others have started.
+    """
 
     boxes: Float32Array  # (N, 4), x, y, w, h in pixels of the frame; a box may extend beyond the frame
     scores: Float32Array  # (N,), 0..1
+    min_score: float = 0.0
 
     @classmethod
-    def ordered(cls, boxes: FloatArray, scores: FloatArray) -> Self:
+    def ordered(cls, boxes: FloatArray, scores: FloatArray, min_score: float = 0.0) -> Self:
         """Return detections in descending order of score, ties in the order of boxes."""
         boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
         scores = np.asarray(scores, dtype=np.float32).reshape(-1)
         order = np.lexsort((boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -scores))
-        return cls(boxes[order], scores[order])
+        return cls(boxes[order], scores[order], min_score)
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def certain(self) -> Self:
+        """The detections, the first of these, with at least `min_score`."""
+        count = int((self.scores >= self.min_score).sum())
+        return replace(self, boxes=self.boxes[:count], scores=self.scores[:count])
 
 
 class Detector(Protocol):
@@ -73,7 +83,7 @@ def suppress(detections: Detections, *, max_iou: float, max_inside: float = math
         shared = iou * (areas[best] + areas[others]) / (1.0 + iou)
         smaller = np.maximum(np.minimum(areas[best], areas[others]), 1e-9)
         remaining = others[(iou <= max_iou) & (shared / smaller <= max_inside)]
-    return Detections(detections.boxes[kept], detections.scores[kept])
+    return replace(detections, boxes=detections.boxes[kept], scores=detections.scores[kept])
 
 
 def vote_boxes(kept: Detections, candidates: Detections, *, min_iou: float) -> Detections:
@@ -88,4 +98,4 @@ def vote_boxes(kept: Detections, candidates: Detections, *, min_iou: float) -> D
         overlaps = iou_matrix(box, candidates.boxes)[0] >= min_iou
         weights = np.where(overlaps, np.maximum(candidates.scores, 1e-6), 0.0)
         boxes[index] = (weights[:, None] * candidate_boxes).sum(axis=0) / weights.sum()
-    return Detections(boxes, kept.scores)
+    return replace(kept, boxes=boxes)

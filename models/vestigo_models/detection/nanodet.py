@@ -128,7 +128,8 @@ class NanoDetConfig:
     """Parameters of the search.
 
     A frame is scaled until its longer side is `side` pixels, or `large_side` pixels if it has at least `large_frame`.
-    Where its shorter side is then less than `min_side` pixels, nothing is found. A frame that is wider than
+    Where its shorter side is then less than `min_side` pixels, nothing is found. Detections with scores from
+    `min_weak_score` (that of ByteTrack) to `min_score` are uncertain, see `Detections`. A frame that is wider than
     `max_aspect` times its height is searched in tiles of `tile_aspect`, which overlap by half of the height. At the
     authors' `max_iou` of 0.6 some people keep two boxes, which take each other's place in tracklets.
     """
@@ -141,6 +142,7 @@ class NanoDetConfig:
     max_aspect: float = 2.0
     tile_aspect: float = 4 / 3
     min_score: float = 0.45
+    min_weak_score: float = 0.1
     max_iou: float = 0.5
 
     def scale(self, height: int, width: int) -> float:
@@ -187,7 +189,7 @@ class NanoDetDetector:
             tile_boxes, tile_scores = self._search(image[:, columns])
             boxes.append(tile_boxes + np.array([columns.start, 0, 0, 0]))
             scores.append(tile_scores)
-        people = Detections.ordered(np.concatenate(boxes), np.concatenate(scores))
+        people = Detections.ordered(np.concatenate(boxes), np.concatenate(scores), config.min_score)
         return suppress(people, max_iou=config.max_iou)
 
     @torch.inference_mode()
@@ -200,7 +202,7 @@ class NanoDetDetector:
         scaled = cv2.resize(tile, (width, height), interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
         x = network_input(np.asarray(scaled, dtype=np.uint8)).to(self._device, memory_format=torch.channels_last)
         scores, logits = self._network(x)
-        is_person = scores[0] >= self.config.min_score
+        is_person = scores[0] >= self.config.min_weak_score
         boxes = cell_boxes(logits[0], *x.shape[2:])[is_person]
         return boxes.double().cpu().numpy() / scale, scores[0][is_person].double().cpu().numpy()
 

@@ -1,1 +1,1 @@
-"""Tracklets from detections, in bounded memory, so that a video can be cut into slices."""
+"""Tracklets from the detections of a video, and their best crops."""

@@ -1,4 +1,4 @@
-"""Parameters of tracking and the memory that follows from them."""
+"""Parameters of tracking."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -7,10 +7,10 @@ from typing import Self
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingConfig:
-    """How frames are sampled and linked, and tracklets filtered and reduced to their best crops.
+    """How frames are sampled and people tracked, and tracklets filtered and reduced to their best crops.
 
     Time is divided into cells of 1/fps seconds, of which at most one frame is examined each. All spans are counted in
-    cells, so that decisions do not depend on where a slice begins (docs/method.md, "Tracking in bounded memory").
+    cells (docs/method.md, "Tracking").
     """
 
     fps: float = 5.0  # frames examined per second of footage
@@ -20,8 +20,10 @@ class TrackingConfig:
     free_speed: float = 1.5  # largest speed of a person with unknown velocity, in heights per second
     known_speed_error: float = 0.5  # largest error of a predicted position, in heights per second
     max_size_ratio: float = 1.6  # largest ratio of the heights of two linked boxes
-    max_appearance: float = 0.45  # largest Hellinger distance of the colours of two linked boxes, 0..1
-    max_step_appearance: float = 0.6  # the same from one cell to the next, where a pole or a person may cover a half
+    max_appearance: float = 0.9  # largest mean distance of an embedding to those of its track, see `appearance`
+    appearance_memory: int = 15  # number of embeddings that a track remembers
+    start_margin: float = 0.1  # score above that of a certain detection at which a track starts (ByteTrack)
+    min_weak_iou: float = 0.5  # least IoU of a detection of low score with the predicted box (ByteTrack)
     motion_s: float = 0.6  # time between the frames whose difference is the motion
     min_detections: int = 3  # least number of detections in a tracklet
     min_score: float = 0.6  # least mean score of the third of a tracklet's detections with the highest scores, 0..1
@@ -40,11 +42,8 @@ class TrackingConfig:
 
     @property
     def memory(self) -> int:
-        """Cells before a frame that its links and the motion of its boxes depend on.
-
-        See `vestigo_models.tracking.association` for the derivation; motion depends on at most two of its spans.
-        """
-        return max(self.cells(self.max_gap_s) + self.cells(self.velocity_s), 2 * self.cells(self.motion_s))
+        """Cells before a frame that the motion of its boxes depends on; positions depend on one."""
+        return 2 * self.cells(self.motion_s)
 
     @property
     def lead_s(self) -> float:

@@ -73,20 +73,22 @@ def cut_crop(image: NDArray[np.uint8], box: NDArray[np.floating]) -> NDArray[np.
 
 @dataclass(frozen=True)
 class PersonDetections:
-    """N people of one frame, best first."""
+    """N people of one frame, best first; the first `certain` have at least the detector's `min_score`."""
 
     ids: list[str]
     raw: NDArray[np.float32]  # (N, 4) float32, boxes of the detector
     boxes: NDArray[np.float32]  # (N, 4) float32, the same inside the frame
     scores: NDArray[np.float32]  # (N,) float32
+    certain: int
+    min_score: float
 
     def make_candidate(
         self, row: int, image: NDArray[np.uint8], frame: int, offset_s: float | None, motion: float = np.nan
     ) -> CropCandidate:
-        """Cut out one detection and compute its quality; `motion` as in `crop_quality`."""
+        """Cut out a certain detection and compute its quality; `motion` as in `crop_quality`."""
         crop = cut_crop(image, self.boxes[row])
         size = (image.shape[0], image.shape[1])
-        others = np.delete(self.raw, row, axis=0)
+        others = np.delete(self.raw[: self.certain], row, axis=0)
         return CropCandidate(
             crop_id=self.ids[row],
             frame=frame,
@@ -112,10 +114,14 @@ def detect_people(
     for row in np.flatnonzero((boxes[:, 2:] >= MIN_SIDE).all(axis=1)):
         rows.setdefault(crop_id(name, digest, frame, boxes[row]), int(row))
     kept = list(rows.values())
-    return PersonDetections(list(rows), detections.boxes[kept], boxes[kept], detections.scores[kept])
+    scores = detections.scores[kept]
+    certain = int((scores >= detections.min_score).sum())
+    return PersonDetections(
+        list(rows), detections.boxes[kept], boxes[kept], scores, certain=certain, min_score=detections.min_score
+    )
 
 
 def detect_still(image: NDArray[np.uint8], detector: Detector, *, name: str, digest: str) -> list[CropCandidate]:
     """Return the crops of all people in a still image (RGB uint8), best first; name and digest are the input's."""
     people = detect_people(image, detector, name=name, digest=digest, frame=STILL)
-    return [people.make_candidate(row, image, STILL, None) for row in range(len(people.ids))]
+    return [people.make_candidate(row, image, STILL, None) for row in range(people.certain)]

@@ -1,6 +1,5 @@
 import numpy as np
 
-from vestigo_models.tracking.association import hellinger, histograms
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_models.tracking.quality import MotionMeter
 
@@ -50,19 +49,3 @@ def test_boxes_are_in_pixels_of_a_large_frame() -> None:
     inside, outside = meter.measure(3, changed, np.array([[900, 600, 100, 300.0], [100, 100, 100, 300.0]]))
     assert inside > 0.95
     assert outside == 0.0
-
-
-def test_histograms_distinguish_colours_at_any_place() -> None:
-    image = np.zeros((100, 200, 3), dtype=np.uint8)
-    image[:, 0:40] = (200, 30, 30)
-    image[:, 60:100] = (200, 30, 30)
-    image[:, 120:160] = (30, 30, 200)
-    rows = histograms(image, np.array([[0, 0, 40, 100], [60, 0, 40, 100], [120, 0, 40, 100.0]]))
-    distance = hellinger(rows, rows)
-    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0)
-    np.testing.assert_allclose(distance[0, :2], 0.0, atol=1e-7)
-    assert distance[0, 2] == 1.0
-
-
-def test_histogram_outside_the_frame_is_zero() -> None:
-    assert not histograms(np.zeros((50, 50, 3), dtype=np.uint8), np.array([[200, 200, 10, 20.0]])).any()

@@ -25,6 +25,7 @@ from vestigo_models.errors import FingerprintMismatch, SourceError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, resolve_model
 from vestigo_models.progress import OpenProgress, ProgressCallback, ignore_stages
+from vestigo_models.tracking.appearance import appearance_digest
 from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.plan import shard_plans, survey
 from vestigo_workers.indexing.request import CROPS_SCHEMA_VERSION, IndexRequest, build_request, fingerprint
@@ -61,7 +62,7 @@ class IndexSetup:
             "schema": CROPS_SCHEMA_VERSION,
             "model": self.package.digest,
             "detector": {"mode": reference.split(":")[0], "digest": detector.digest if detector else None},
-            "tracking": asdict(self.request.tracking),
+            "tracking": {**asdict(self.request.tracking), "appearance": appearance_digest()},
             "camera": self.request.camera,
             "start": self.request.start.isoformat() if self.request.start else None,
             **{name: value for name, value in names.items() if value not in (None, "UTC")},

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from itertools import islice, starmap
+from functools import cache, partial
+from itertools import chain, islice, starmap
 from typing import Any
 
 import cv2
@@ -31,6 +31,7 @@ from vestigo_models.errors import BadInput, ModelError, WorkError, first_line
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import encode_jpeg, shrink
 from vestigo_models.inference.package import ModelPackage
+from vestigo_models.tracking.appearance import appearance_embed
 from vestigo_models.tracking.quality import crop_quality, dhash
 from vestigo_workers.executors.base import ShardResult
 from vestigo_workers.indexing.request import IndexRequest
@@ -63,6 +64,7 @@ class ExtractionWorker:
         device = resolve_device(request.device)
         self._extractor = Extractor(package, device=device, batch_size=request.batch_size)
         self._detector = active_detector(request.detector, device)
+        self._appearance = cache(partial(appearance_embed, device))
         self._accepts_crops = request.detector == AUTO
         default = 1 if device == "cpu" else GPU_DECODERS
         self._decoders = max(1, default if request.decode_threads is None else request.decode_threads)
@@ -130,10 +132,10 @@ class ExtractionWorker:
             part = process_slice(
                 decode_frames(reader),
                 self._detector,
+                self._appearance(),
                 name=video.name,
                 digest=video.digest,
                 owned=range(shard.first, shard.last),
-                complete=shard.part == shard.parts - 1,
                 config=shard.tracking,
             )
         except BadInput as error:
@@ -142,7 +144,7 @@ class ExtractionWorker:
         to_row = partial(crop_row, task.source, video.name, video.camera, start)
         table, is_finite = self._embed(map(to_row, part.candidates))
         files = self._files.write("candidates", task, table.filter(pa.array(is_finite)))
-        files += self._files.write("detections", task, part.detections)
+        files += self._files.write("frames", task, part.frames)
         failures = [
             InputFailure(input=task.inputs[0], frame=failure.frame, reason=failure.reason, detail=failure.detail)
             for failure in reader.failures
@@ -157,17 +159,15 @@ class ExtractionWorker:
         return ShardResult(files=files, outcomes=(_processed(0, int(is_finite.sum())),), failures=tuple(failures))
 
     def _process_assembly(self, task: ShardTask, shard: AssemblyShard) -> ShardResult:
-        """Join the parts of one video and store its selected crops; memory is one slice's crops and all its boxes."""
+        """Track the people of one video and store its selected crops; memory is one slice's crops and all its boxes."""
         stored: dict[str, list[str]] = task.spec["files"]
-        if not stored["detections"]:
-            return ShardResult()
-        detections = pa.Table.from_batches([b for path in stored["detections"] for b in self._files.root.read(path)])
         columns = ["crop_id", "offset_s", "quality", "dhash"]
         batches = [b for path in stored["candidates"] for b in self._files.root.read(path, columns=columns)]
         if not batches:
             return ShardResult()
+        frames = chain.from_iterable(map(self._files.root.read, stored["frames"]))
         joined = assemble_tracklets(
-            detections, pa.Table.from_batches(batches), digest=shard.video.digest, config=shard.tracking
+            frames, pa.Table.from_batches(batches), digest=shard.video.digest, config=shard.tracking
         )
         tracklet_of = dict(
             zip(joined.crops.column("crop_id").to_pylist(), joined.crops.column("tracklet").to_pylist(), strict=True)
@@ -176,6 +176,7 @@ class ExtractionWorker:
         for path in stored["candidates"]:
             picked = pa.Table.from_batches([picked_rows(b, tracklet_of) for b in self._files.root.read(path)])
             files.extend(self._files.write("crops", task, picked))
+        files.extend(self._files.write("detections", task, joined.detections))
         tracklets = joined.rows.append_column("source", pa.array([task.source] * joined.rows.num_rows, pa.string()))
         cameras = pa.array([shard.video.camera] * joined.rows.num_rows, pa.string())
         files.extend(self._files.write("tracklets", task, tracklets.append_column("camera", cameras)))

@@ -137,6 +137,6 @@ def _with_files(store: Store, task: ShardTask) -> ShardTask:
     if task.kind != "assembly":
         return task
     files = {
-        kind: store.shards.file_paths(task.run_id, kind=kind, after=task.after) for kind in ("detections", "candidates")
+        kind: store.shards.file_paths(task.run_id, kind=kind, after=task.after) for kind in ("frames", "candidates")
     }
     return replace(task, spec={**task.spec, "files": files})

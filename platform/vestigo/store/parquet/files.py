@@ -36,7 +36,9 @@ _COPY_BYTES = 1 << 22
 PARTIAL = ".partial"
 PENDING = "pending"
 """Folder of the markers of `DataRoot.pending`."""
-FileKind = Literal["crops", "candidates", "detections", "tracklets", "ranking", "queries", "regions", "draw", "labels"]
+FileKind = Literal[
+    "crops", "candidates", "frames", "detections", "tracklets", "ranking", "queries", "regions", "draw", "labels"
+]
 
 
 @dataclass(frozen=True)

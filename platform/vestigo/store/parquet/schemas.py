@@ -98,6 +98,7 @@ class FileSchema(NamedTuple):
 FILE_SCHEMAS = {
     "crops": FileSchema(pa.schema(_CROP_FIELDS), SINCE_2),
     "candidates": FileSchema(pa.schema(_CROP_FIELDS), SINCE_2, exact=False),
+    "frames": FileSchema(pa.schema([]), exact=False),
     "detections": FileSchema(pa.schema([]), exact=False),
     "tracklets": FileSchema(pa.schema([("tracklet", pa.string())]), exact=False),
     "ranking": FileSchema(RANKING, TRUTH),

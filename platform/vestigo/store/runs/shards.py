@@ -120,8 +120,8 @@ class ShardRepository:
     ) -> None:
         """Record the files and outcomes of a shard and mark it done, in one transaction.
 
-        From here on the files are visible, or staged if the run replaces others. An assembly retires the candidates
-        that it was made from. There is an outcome of every input; `failures` are those of single frames.
+        From here on the files are visible, or staged if the run replaces others. An assembly retires the files
+        of its slices. There is an outcome of every input; `failures` are those of single frames.
 
         Raises:
             LeaseLost: If `owner` does not drive the run, or without one another process does.
@@ -268,7 +268,7 @@ def _record(
         common = {"run_id": shard.run_id, "shard_id": shard.id}
         session.execute(insert(FrameFailureRow), [vars(failure) | common for failure in failures])
     if shard.kind == "assembly":
-        retire_files(session, slices_of(shard), "candidates")
+        retire_files(session, slices_of(shard))
     fault_point("commit.inputs")
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tests.support.crop_candidates import candidate_table
-from tests.support.footage import ColourDetector, numbered, street, write_video
+from tests.support.footage import ColourDetector, embed_colours, numbered, street, write_video
 from vestigo.ingest.crops import CropCandidate, crop_id, detect_still, tracklet_id
 from vestigo.ingest.estimate import estimate_indexing
 from vestigo.ingest.inputs import ImageInput, Locator, VideoInput
@@ -29,7 +29,7 @@ CONFIG = TrackingConfig(crops_per_tracklet=3)
 def run(
     video: VideoInput, detector: Detector, slice_s: float, config: TrackingConfig
 ) -> tuple[list[SliceResult], VideoTracklets]:
-    """All shards of a video, each through JSON, the parts handed to assembly in reverse order."""
+    """All shards of a video, each through JSON."""
     shards = [
         shard_from_json(json.loads(json.dumps(shard_to_json(shard))))
         for shard in plan_shards([video], shard_size=10, slice_s=slice_s, tracking=config)
@@ -42,19 +42,23 @@ def run(
             process_slice(
                 frames,
                 detector,
+                embed_colours,
                 name=video.name,
                 digest=video.digest,
                 owned=range(shard.first, shard.last),
-                complete=shard.part == shard.parts - 1,
                 config=shard.tracking,
             )
         )
     assembly = shards[-1]
     assert isinstance(assembly, AssemblyShard)
     assert assembly.parts == len(parts)
-    detections = pa.concat_tables([part.detections for part in reversed(parts)])
+    return parts, assemble(parts, video, assembly.tracking)
+
+
+def assemble(parts: list[SliceResult], video: VideoInput, config: TrackingConfig) -> VideoTracklets:
+    batches = [batch for part in parts for batch in part.frames.to_batches()]
     candidates = pa.concat_tables([candidate_table(part.candidates) for part in reversed(parts)])
-    return parts, assemble_tracklets(detections, candidates, digest=video.digest, config=assembly.tracking)
+    return assemble_tracklets(batches, candidates, digest=video.digest, config=config)
 
 
 def only(path: Path) -> VideoInput:
@@ -71,16 +75,17 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> VideoInput:
 def assert_same(
     result: tuple[list[SliceResult], VideoTracklets], other: tuple[list[SliceResult], VideoTracklets]
 ) -> None:
-    ordered = [("frame", "ascending"), ("id", "ascending")]
-    first, second = (
-        pa.concat_tables([part.detections for part in parts]).sort_by(ordered) for parts, _ in (result, other)
-    )
+    first, second = (pa.concat_tables([part.frames for part in parts]) for parts, _ in (result, other))
     for column in first.column_names:
         if column != "motion":
             assert first[column].to_pylist() == second[column].to_pylist(), column
-    np.testing.assert_array_equal(first["motion"].to_numpy(), second["motion"].to_numpy())
+    motion = [frames["motion"].combine_chunks().flatten().to_numpy() for frames in (first, second)]
+    np.testing.assert_array_equal(*motion)
     assert result[1].rows.equals(other[1].rows)
     assert result[1].crops.equals(other[1].crops)
+    unknown = [row.detections["motion"].to_numpy() for _, row in (result, other)]
+    np.testing.assert_array_equal(*unknown)
+    assert result[1].detections.drop_columns("motion").equals(other[1].detections.drop_columns("motion"))
     pixels = [{c.crop_id: c.image for part in parts for c in part.candidates} for parts, _ in (result, other)]
     for crop in result[1].crops["crop_id"].to_pylist():
         np.testing.assert_array_equal(pixels[0][crop], pixels[1][crop])
@@ -133,18 +138,58 @@ def test_crops_are_selected_from_different_times(video: VideoInput) -> None:
         assert [row["rank"] for row in own] == list(range(len(own)))
 
 
-def test_slice_drops_crops_that_assembly_rejects(video: VideoInput) -> None:
+def test_rejected_tracks_leave_detections_without_tracklet(video: VideoInput) -> None:
     strict = TrackingConfig(crops_per_tracklet=3, min_detections=1000)
-    parts, tracklets = run(video, ColourDetector(), 1000.0, strict)
+    _, tracklets = run(video, ColourDetector(), 1000.0, strict)
     assert tracklets.rows.num_rows == tracklets.crops.num_rows == 0
-    assert not parts[0].candidates
-    assert parts[0].detections.num_rows > 0
+    assert set(tracklets.detections["tracklet"].to_pylist()) == {""}
+
+
+def test_detections_name_their_tracklet_and_predecessor(video: VideoInput) -> None:
+    _, tracklets = run(video, ColourDetector(), 3.0, CONFIG)
+    detections = tracklets.detections.to_pylist()
+    by_id = {row["id"]: row for row in detections}
+    for tracklet in tracklets.rows.to_pylist():
+        own = [row for row in detections if row["tracklet"] == tracklet["tracklet"]]
+        assert (own[0]["frame"], own[-1]["frame"], len(own)) == (
+            tracklet["first_frame"],
+            tracklet["last_frame"],
+            tracklet["detections"],
+        )
+        assert [row["predecessor"] for row in own] == ["", *(row["id"] for row in own[:-1])]
+        assert len({row["frame"] for row in own}) == len(own)
+    assert all(by_id[row["crop_id"]]["tracklet"] == row["tracklet"] for row in tracklets.crops.to_pylist())
+
+
+class FadingDetector(ColourDetector):
+    """`ColourDetector` that is unsure of a third of its boxes."""
+
+    def detect(self, image: np.ndarray) -> Detections:
+        people = super().detect(image)
+        is_weak = people.boxes.sum(axis=1).astype(int) % 3 == 0
+        return Detections.ordered(people.boxes, np.where(is_weak, 0.2, people.scores), min_score=0.45)
+
+
+def test_detections_of_low_score_join_tracklets_but_give_no_crops(video: VideoInput) -> None:
+    parts, tracklets = run(video, FadingDetector(), 3.0, CONFIG)
+    weak = {row["id"]: row for row in tracklets.detections.to_pylist() if row["score"] < 0.45}
+    assert len(weak) >= 10
+    assert all(row["tracklet"] for row in weak.values())
+    assert not weak.keys() & {candidate.crop_id for part in parts for candidate in part.candidates}
+    last = {row["last_frame"] for row in tracklets.rows.to_pylist()}
+    ends = [row for row in tracklets.detections.to_pylist() if row["frame"] in last and row["tracklet"]]
+    assert {row["tracklet"] for row in ends if row["score"] >= 0.45} >= set(tracklets.rows["tracklet"].to_pylist())
+
+
+@pytest.mark.parametrize("slice_s", [1.5, 4.0])
+def test_tracklets_with_low_scores_are_independent_of_slice_length(video: VideoInput, slice_s: float) -> None:
+    assert_same(run(video, FadingDetector(), slice_s, CONFIG), run(video, FadingDetector(), 1000.0, CONFIG))
 
 
 def test_video_without_people_gives_empty_tables(tmp_path: Path) -> None:
     empty = only(write_video(tmp_path / "empty.mp4", numbered, 40))
     parts, tracklets = run(empty, make_detector("hog"), 2.0, CONFIG)
-    assert sum(part.sampled for part in parts) == 20
+    assert sum(part.frames.num_rows for part in parts) == 20
     assert not any(part.candidates for part in parts)
     assert tracklets.rows.num_rows == tracklets.crops.num_rows == 0
 
@@ -152,12 +197,7 @@ def test_video_without_people_gives_empty_tables(tmp_path: Path) -> None:
 def test_missing_slice_affects_only_its_range(video: VideoInput) -> None:
     parts, whole = run(video, ColourDetector(), 2.0, CONFIG)
     left = [part for number, part in enumerate(parts) if number != 2]
-    tracklets = assemble_tracklets(
-        pa.concat_tables([part.detections for part in left]),
-        pa.concat_tables([candidate_table(part.candidates) for part in left]),
-        digest=video.digest,
-        config=CONFIG,
-    )
+    tracklets = assemble(left, video, CONFIG)
     assert tracklets.rows.num_rows >= whole.rows.num_rows
 
 
@@ -183,22 +223,14 @@ def test_real_footage_gives_the_same_tracklets_in_slices(real_data: Path, tmp_pa
                 process_slice(
                     wanted,
                     detector,
+                    embed_colours,
                     name=video.name,
                     digest=video.digest,
                     owned=range(first, last),
-                    complete=last == 300,
                     config=config,
                 )
             )
-    results = [
-        assemble_tracklets(
-            pa.concat_tables([part.detections for part in of]),
-            pa.concat_tables([candidate_table(part.candidates) for part in of]),
-            digest=video.digest,
-            config=config,
-        )
-        for of in parts
-    ]
+    results = [assemble(of, video, config) for of in parts]
     assert results[0].rows.num_rows >= 4
     assert_same((parts[0], results[0]), (parts[1], results[1]))
 

@@ -87,7 +87,7 @@ def detect_people(data: bytes) -> tuple[Image, tuple[Box, ...] | None]:
     image = call(partial(decode_image, max_pixels=MAX_PIXELS), data, name="the image")
     if is_crop_size(*image.shape[:2]):
         return image, None
-    boxes = shared_detector().detect(image).boxes.round().astype(int).tolist()
+    boxes = shared_detector().detect(image).certain.boxes.round().astype(int).tolist()
     return image, tuple(Box(x=x, y=y, w=w, h=h) for x, y, w, h in boxes[:MAX_PEOPLE])
 
 
