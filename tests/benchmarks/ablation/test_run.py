@@ -95,6 +95,8 @@ def test_recipe_changes_named_settings_only() -> None:
         assert (ours.epochs, ours.seed, ours.relabel_every, ours.fls_start_epoch) == (20, 7, 5, 6)
         output = ours.augmentation.model_dump(exclude_defaults=True)
         assert output == {"pad": 5, "erase_area": (0.02, 0.3)}
+    real = AblationRecipe(backbone="tiny", recipe="real").config("full", 7)
+    assert (real.schedule, real.optimiser, real.augmentation.pad) == ("one_cycle", "adamw", 5)
     large = AblationRecipe(backbone="resnet50", weights="imagenet/").config("full", 1)
     assert (large.augmentation.pad, large.weights) == (10, "imagenet/")
     with pytest.raises(ConfigError, match="no configuration 'ful' in the ablation; choose of baseline"):

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 SetOption = Annotated[
     list[str] | None, Option("--set", help="KEY=VALUE of the training configuration, such as batch_identities=8.")
 ]
+RecipeOption = Annotated[
+    str,
+    Option(
+        "--recipe",
+        help="Optimiser, schedule and augmentation: paper, rendered, rendered-pretrained, real or real-pretrained. "
+        "auto chooses by backbone, weights and images.",
+    ),
+]
 StoreOption = Annotated[
     str,
     Option(

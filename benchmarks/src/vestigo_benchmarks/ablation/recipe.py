@@ -32,6 +32,7 @@ class AblationRecipe:
     """Settings that all cells share.
 
     Attributes:
+        recipe: name of a recipe of `vestigo train`; None for that of the backbone.
         weights: of the backbone, as `TrainConfig.weights`.
         parser: of the configurations `parser` and `fls`, as `TrainConfig.parser`.
         overrides: further keys of every configuration, such as `network.channels`.
@@ -39,6 +40,7 @@ class AblationRecipe:
 
     backbone: str
     epochs: int = EPOCHS
+    recipe: str | None = None
     weights: str | None = None
     parser: str = "default"
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class AblationRecipe:
             **({} if self.is_full else short),
             **self.overrides,
         }
-        return TrainConfig.load(name, changes, backbone=self.backbone)
+        return TrainConfig.load(name, changes, backbone=self.backbone, recipe=self.recipe)
 
     @property
     def is_full(self) -> bool:

@@ -26,7 +26,7 @@ from vestigo_models.errors import ConfigError
 from vestigo_models.parsing.registry import make_parser
 from vestigo_models.private_files import create_private
 from vestigo_models.progress import ProgressCallback, ignore_progress
-from vestigo_models.training.config import TrainConfig
+from vestigo_models.training.config import DEFAULT_RECIPES, PAPER, TrainConfig
 from vestigo_models.training.relabel import parse_labels
 from vestigo_models.training.state import feature_grid
 
@@ -93,7 +93,9 @@ def ablate(
             f" gallery images"
             + (f" of {dataset.held_out} people held out of the training split" if dataset.held_out else "")
             + f"; digest `{record['dataset']['digest']}`",
-            "Recipe": f"{recipe.backbone}, {recipe.epochs} epochs, otherwise as "
+            "Recipe": f"{recipe.backbone}, {recipe.epochs} epochs, "
+            + (f"recipe `{recipe.recipe}`, " if recipe.recipe else "")
+            + "otherwise as "
             + ("`vestigo train` does" if recipe.is_full else "`vestigo_benchmarks/ablation/recipe.py` says")
             + (f", with {dict(recipe.overrides)}" if recipe.overrides else ""),
             "Device": f"{device_name(device)} a training, {jobs} side by side",
@@ -164,9 +166,10 @@ def _update_record(
     Raises:
         ConfigError: The folder belongs to another ablation.
     """
+    named = DEFAULT_RECIPES.get(recipe.backbone, PAPER)
     requested = {
         "dataset": {"name": dataset.source_name, "digest": dataset_digest(dataset)},
-        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "recipe": json.loads(json.dumps({**asdict(recipe), "recipe": recipe.recipe or named})),
         "configs": {cell.config: cell.recipe.model_dump(mode="json", exclude={"seed"}) for cell in cells},
     }
     path = out / RECORD
@@ -178,7 +181,8 @@ def _update_record(
         raise ConfigError(
             f"{out} holds an ablation on {record['dataset']['name']} with other images or labels; give another folder"
         )
-    pairs = [(record["recipe"], requested["recipe"])]
+    # Ablations of earlier versions did not name their recipe, that of the backbone.
+    pairs = [({"recipe": named, **record["recipe"]}, requested["recipe"])]
     for name in requested["configs"].keys() & record["configs"].keys():
         # A record of an earlier version lacks newer keys.
         recorded = TrainConfig.model_validate(record["configs"][name]).model_dump(mode="json", exclude={"seed"})

@@ -59,15 +59,21 @@ def test_table_is_written_and_printed(people: Path, tmp_path: Path, jobs: list[i
     assert remembered["table"] == result["table"]
     page = (out / "ablation.md").read_text()
     assert str(tmp_path) not in page
-    assert "vestigo ablate people --out out --seeds 2 --epochs 1 --backbone tiny --configs baseline,control" in page
+    assert "vestigo ablate people --out out --seeds 2 --epochs 1 --backbone tiny --recipe rendered" in page
+    assert "--configs baseline,control" in page
     assert "one CPU thread a training, 3 side by side" in page
 
+    # An ablation of an earlier version, which named no recipe, is continued.
+    del remembered["recipe"]["recipe"]
+    (out / "ablation.json").write_text(json.dumps(remembered))
     assert run(arguments(people, out)) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "table 4 Baseline mAP" in shown
     assert "4 trainings have results" in shown
     assert run(arguments(people, out, "--epochs", "2")) == 2
     assert "epochs 1 there, 2 now" in " ".join(capsys.readouterr().err.split())
+    assert run(arguments(people, out, "--recipe", "real")) == 2
+    assert "recipe 'rendered' there, 'real' now" in " ".join(capsys.readouterr().err.split())
 
 
 def test_training_split_in_archive_is_judged_on_one_hold_out(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,11 @@ def ablate_command(
     configs: Annotated[str | None, Option(help="Configurations, separated by commas. Default: all.")] = None,
     backbone: Annotated[str | None, Option(help="Default: tiny on a CPU and resnet50 on CUDA.")] = None,
     hold_out: HoldOutOptions,
-    weights: Annotated[str | None, Option(help="ImageNet weights for resnet50: a file, a folder or a hub id.")] = None,
+    named_recipe: opts.RecipeOption = "auto",
+    weights: Annotated[
+        str | None,
+        Option(help="ImageNet weights of the backbone: imagenet (those of small), a file, a folder or a hub id."),
+    ] = None,
     parser: ParserOption = "default",
     jobs: Annotated[
         int | None, Option(min=1, help="Parallel trainings of one thread each. Default: one per CPU core, 1 on CUDA.")
@@ -47,6 +52,7 @@ def ablate_command(
     from vestigo_benchmarks.ablation.recipe import CONFIGS, AblationRecipe
     from vestigo_benchmarks.ablation.run import ablate
     from vestigo_models.devices import resolve_device
+    from vestigo_models.training.recipes import choose_recipe
     from vestigo_models.training.trainer import recipe_warnings
 
     device = resolve_device(device)
@@ -60,13 +66,15 @@ def ablate_command(
     )
     names = list(dict.fromkeys(name.strip() for name in (configs or "").split(",") if name.strip()))
     configurations = names or list(CONFIGS)
-    recipes = [recipe.config(name, seed=1) for name in configurations]
-    loaded = read_dataset(
-        dataset,
-        hold_out,
-        schema=opts.read_schema(schema),
-        duke_top_override=any(each.duke_top_override for each in recipes),
+    overridden = any(recipe.config(name, seed=1).duke_top_override for name in configurations)
+    loaded = read_dataset(dataset, hold_out, schema=opts.read_schema(schema), duke_top_override=overridden)
+    choice = choose_recipe(
+        recipe.backbone, is_rendered=loaded.is_rendered, is_pretrained=weights is not None, images=len(loaded.train)
     )
+    if named_recipe == "auto":
+        note(f"recipe {choice.name}: {choice.reason}; --recipe gives another")
+    recipe = replace(recipe, recipe=choice.name if named_recipe == "auto" else named_recipe)
+    recipes = [recipe.config(name, seed=1) for name in configurations]
     for line in dict.fromkeys(
         line for each in recipes for line in recipe_warnings(each, is_rendered=loaded.is_rendered)
     ):
@@ -76,6 +84,7 @@ def ablate_command(
         "seeds": seeds,
         "epochs": epochs,
         "backbone": recipe.backbone,
+        "recipe": recipe.recipe,
         "configs": ",".join(names) or None,
         **hold_out.words,
         "parser": None if parser == "default" else recipe.parser_name,

@@ -31,14 +31,7 @@ def train_command(
     backbone: Annotated[
         str | None, Option(help="resnet50, convnext, small or tiny instead of the configuration's.")
     ] = None,
-    named_recipe: Annotated[
-        str,
-        Option(
-            "--recipe",
-            help="Optimiser, schedule and augmentation: paper, rendered, rendered-pretrained, real or real-pretrained. "
-            "auto chooses by backbone, weights and images.",
-        ),
-    ] = "auto",
+    named_recipe: opts.RecipeOption = "auto",
     epochs: Annotated[
         int | None, Option(help="Number of epochs; the schedule scales with it. Default: the recipe's.")
     ] = None,
