@@ -17,7 +17,7 @@ import numpy as np
 from vestigo_models.synthetic.crops import render_crop
 from vestigo_models.synthetic.presets import PRESETS
 from vestigo_models.synthetic.video import render_video
-from vestigo_models.synthetic.world import World
+from vestigo_models.synthetic.world import BYSTANDERS, World
 
 
 def crops_per_second(preset: str, count: int) -> float:
@@ -28,6 +28,8 @@ def crops_per_second(preset: str, count: int) -> float:
     for camera in range(2):  # backgrounds and the crowd are rendered once per world
         for scene in range(appearance.scenes):
             world.setting(camera, scene)
+    for person in range(BYSTANDERS):
+        world.bystander(person)
     for warm in range(8):
         render_crop(world, warm, warm % 2, 0)
     start, rendered = time.process_time(), 0

@@ -4,7 +4,7 @@ Pose, place, box, occluder and camera are independent of the person's attributes
 them.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -204,8 +204,7 @@ def render_crop(
 
 def cast_body_regions(solids: Solids, view: Viewpoint, raster: Raster) -> UInt8Array:
     """Return the regions (rows, cols) of a body without its belongings; straps are the clothes that they lie on."""
-    bare = solids.region != BELONGINGS
-    body = Solids(**{field.name: getattr(solids, field.name)[bare] for field in fields(Solids)})
+    body = solids.subset(solids.region != BELONGINGS)
     hits = cast_rays(body, view, raster)
     return hits.scatter(body.region[hits.solid], raster)
 

@@ -11,7 +11,7 @@ from vestigo_models.synthetic.materials.shadows import ShadowMap, cast_shadow_ma
 from vestigo_models.synthetic.presets import Preset
 from vestigo_models.synthetic.world import Setting
 
-MIN_SUN = 0.45
+MIN_SUN = 0.5
 """Least sunlight, relative to that of a clear sky, that casts shadows."""
 
 

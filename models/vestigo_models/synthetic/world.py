@@ -70,7 +70,7 @@ class World:
         self.seed = seed
         self.people = tuple(self._person(Stream.PERSON, index) for index in range(identities))
         self.cameras = cameras
-        self._bystander = lru_cache(maxsize=BYSTANDERS)(partial(self._person, Stream.BYSTANDER))
+        self.bystander = lru_cache(maxsize=BYSTANDERS)(partial(self._person, Stream.BYSTANDER))
         self.setting = lru_cache(maxsize=128)(self._setting)
 
     @property
@@ -84,7 +84,7 @@ class World:
 
     def sample_bystander(self, rng: np.random.Generator) -> Person:
         """Return a random bystander, who is none of the world's identities."""
-        return self._bystander(int(rng.integers(BYSTANDERS)))
+        return self.bystander(int(rng.integers(BYSTANDERS)))
 
     def _person(self, stream: Stream, index: int) -> Person:
         rng = self.rng(stream, index)

@@ -11,7 +11,7 @@ import numpy as np
 from vestigo_models.arrays import BoolArray, Float64Array
 from vestigo_models.schemas.regions import BELONGINGS, HEAD, LOWER, SHOES, UPPER
 from vestigo_models.synthetic import labels as at
-from vestigo_models.synthetic.geometry.raycast import FRUSTUM, ROUND_CONE, Solids, Viewpoint, bounding_boxes
+from vestigo_models.synthetic.geometry.raycast import FRUSTUM, ROUND_CONE, Solids, Viewpoint, bounding_boxes, cross
 from vestigo_models.synthetic.materials.clothes import BodyPart
 from vestigo_models.synthetic.people import Person
 
@@ -153,9 +153,9 @@ class _BodyBuilder:
         span = end - start
         length = np.linalg.norm(span, axis=1)
         y = span / np.maximum(length, 1e-9)[:, None]
-        x = np.cross(y, front)
+        x = cross(y, front)
         x /= np.linalg.norm(x, axis=1, keepdims=True)
-        axes = np.stack((x, y, np.cross(x, y)), axis=1)
+        axes = np.stack((x, y, cross(x, y)), axis=1)
         scale = np.stack((wide, np.ones(len(y)), deep), axis=1)[:, :, None]
         solids = Solids(
             kind=kind.astype(np.int64),

@@ -4,14 +4,14 @@ Each primitive has a local frame whose y axis runs from 0 to `length`. Rays are 
 cone is also a sphere, ellipsoid, capsule, limb or flattened torso, and a frustum a skirt, brim or bag.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.arrays import FloatArray, Int64Array, UInt8Array
+from vestigo_models.arrays import BoolArray, FloatArray, Int64Array, UInt8Array
 
 ROUND_CONE, FRUSTUM = 0, 1
 
@@ -29,6 +29,10 @@ class Solids:
     length: FloatArray  # (P,)
     material: Int64Array  # (P,) index into the person's materials
     region: UInt8Array  # (P,) region id 1-5
+
+    def subset(self, chosen: BoolArray) -> "Solids":
+        """Return the primitives that a mask (P,) selects."""
+        return Solids(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,12 @@ class Hits:
         return result.reshape(raster.rows, raster.cols, *values.shape[1:])
 
 
+def cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the cross products (N, 3) of vectors (N, 3); `np.cross` is slow for few vectors."""
+    (ax, ay, az), (bx, by, bz) = a.T, b.T
+    return np.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), axis=1)
+
+
 def bounding_boxes(solids: Solids, view: Viewpoint) -> FloatArray:
     """Return the projected bounding box of each primitive, (P, 4): x0, y0, x1, y1 in pixels."""
     reach = np.maximum(solids.radius0, solids.radius1)
@@ -119,8 +129,8 @@ def cast_rays(solids: Solids, view: Viewpoint, raster: Raster) -> Hits:
         for p, (top, bottom, left, right) in enumerate(_windows(bounding_boxes(solids, view), raster)):
             if top >= bottom or left >= right:
                 continue
-            across = np.outer(basis[p, 0], x[left:right]) + basis[p, 2][:, None]
-            rays = across[:, None, :] + np.outer(basis[p, 1], y[top:bottom])[:, :, None]
+            across = basis[p, 0][:, None] * x[left:right] + basis[p, 2][:, None]
+            rays = across[:, None, :] + (basis[p, 1][:, None] * y[top:bottom])[:, :, None]
             solve = _round_cone if solids.kind[p] == ROUND_CONE else _frustum
             t = solve(start[p], rays, float(solids.radius0[p]), float(solids.radius1[p]), float(solids.length[p]))
             window = depth[top:bottom, left:right]
@@ -153,7 +163,7 @@ def _round_cone(o: FloatArray, d: FloatArray, r0: float, r1: float, length: floa
 
     Rays start at o (3,) and have the directions d (3, rows, cols).
     """
-    ox, oy, oz = (float(v) for v in o)
+    ox, oy, oz = o.tolist()
     a = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
     b = ox * d[0] + oy * d[1] + oz * d[2]
     c = ox * ox + oy * oy + oz * oz
@@ -182,7 +192,7 @@ def _round_cone(o: FloatArray, d: FloatArray, r0: float, r1: float, length: floa
 
 def _frustum(o: FloatArray, d: FloatArray, r0: float, r1: float, length: float) -> FloatArray:
     """Return the depth of a cone frustum with flat ends at y = 0 and y = length, inf where rays miss."""
-    ox, oy, oz = (float(v) for v in o)
+    ox, oy, oz = o.tolist()
     slope = (r1 - r0) / length
     rim = r0 + slope * oy
     k2 = d[0] * d[0] + d[2] * d[2] - (slope * d[1]) ** 2

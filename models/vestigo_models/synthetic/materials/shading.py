@@ -9,7 +9,7 @@ from vestigo_models.arrays import BoolArray, FloatArray, Int64Array, UInt8Array
 from vestigo_models.schemas.regions import BELONGINGS, HEAD
 from vestigo_models.synthetic import labels as at
 from vestigo_models.synthetic.geometry.body import Body
-from vestigo_models.synthetic.geometry.raycast import Hits, Raster, Viewpoint, cast_rays
+from vestigo_models.synthetic.geometry.raycast import Hits, Raster, Viewpoint, cast_rays, cross
 from vestigo_models.synthetic.materials import fabric, relief
 from vestigo_models.synthetic.materials.clothes import BodyPart, Material, Pattern
 from vestigo_models.synthetic.materials.face import paint_face
@@ -83,9 +83,7 @@ def _paint_face(person: Person, albedo: FloatArray, chosen: Int64Array, chest: F
 
 def _tilt(normal: FloatArray, along: FloatArray, slope: FloatArray) -> FloatArray:
     """Return unit normals (N, 3) tilted by slopes (N, 2) around and along the directions `along` (N, 3)."""
-    (ax, ay, az), (nx, ny, nz) = along.T, normal.T
-    around = np.stack((ay * nz - az * ny, az * nx - ax * nz, ax * ny - ay * nx), axis=1)
-    tilted = normal - slope[:, :1] * around - slope[:, 1:] * along
+    tilted = normal - slope[:, :1] * cross(along, normal) - slope[:, 1:] * along
     return np.asarray(tilted / np.sqrt(np.einsum("ni,ni->n", tilted, tilted))[:, None], dtype=np.float32)
 
 

@@ -10,6 +10,7 @@ from vestigo_models.synthetic.geometry.raycast import Raster, Solids, Viewpoint,
 
 DISTANCE = 15.0  # metres from the body: rays are nearly parallel, and 32-bit intersections still precise
 ROWS = 48  # of a shadow map
+THIN = 0.036  # metres: hands, straps and locks of hair cast no shadow of their own
 BIAS = 0.05  # metres by which a surface must lie behind another to be in its shadow
 
 
@@ -34,6 +35,7 @@ class ShadowMap:
 
 def cast_shadow_map(solids: Solids, direction: FloatArray) -> ShadowMap:
     """Return the shadow map of a body for light from `direction` (3,), a unit vector towards the sun."""
+    solids = solids.subset(np.maximum(solids.radius0, solids.radius1) > THIN)
     right = np.cross((0.0, 1.0, 0.0), -direction)
     right /= np.linalg.norm(right)
     rotation = np.stack((right, np.cross(-direction, right), -direction)).astype(np.float32)
