@@ -1,4 +1,4 @@
-"""The backbone `small`: EfficientNet-Lite0 (Tan and Le, ICML 2019; Liu, TensorFlow blog, 2020) without its classifier.
+"""The backbone `small`: the stages of EfficientNet-Lite0 (Tan and Le, ICML 2019; Liu, TensorFlow blog, 2020).
 
 EfficientNet-Lite has no squeeze-and-excitation and ReLU6 instead of swish, which suits CPUs and small numbers of bits.
 """
@@ -38,7 +38,8 @@ STAGES = (
     StageShape(blocks=4, kernel=5, stride=1, expansion=6, channels=192),
     StageShape(blocks=1, kernel=3, stride=1, expansion=6, channels=320),
 )
-STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
+STEM_CHANNELS, HEAD_CHANNELS = 32, 512
+"""The head has 1280 channels in the original; 512 rank people as well, and make descriptors half as long."""
 MAPPED_STAGES = (0, 1, 2, 4)
 """Stages whose maps the backbone returns, besides that of the head."""
 
@@ -66,7 +67,8 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite0(PretrainedBackbone):
     """The maps of a 128 x 64 input are 64 x 32, 32 x 16, 16 x 8, and twice 8 x 4, the last one of the head.
 
-    It has 3.4 million weights. `packages/efficientnet_lite0/ORIGIN.md` tells where those of ImageNet come from.
+    Of its 3.2 million weights those of the stages can start from ImageNet; `packages/efficientnet_lite0/ORIGIN.md`
+    tells where these come from.
     """
 
     shipped = Path(str(resources.files("vestigo_models") / "packages" / "efficientnet_lite0"))
@@ -107,7 +109,8 @@ class EfficientNetLite0(PretrainedBackbone):
 
     def load_imagenet(self, ref: str) -> None:
         """Load weights that `tools/efficientnet.py` has converted."""
-        load_weights(self, read_weights(ref), ref, "an EfficientNet-Lite0, as `tools/efficientnet.py` writes them")
+        network = "an EfficientNet-Lite0, as `tools/efficientnet.py` writes them"
+        load_weights(self, read_weights(ref), ref, network, optional=("head.",))
 
 
 def _convolution_and_norm(channels: int, out: int, kernel: int, *, stride: int = 1, groups: int = 1) -> list[nn.Module]:
