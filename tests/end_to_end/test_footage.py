@@ -62,6 +62,19 @@ def test_search_ranks_own_tracklet_first(store: Path, tracklets: dict[str, list[
     assert np.mean(first) >= 0.7
 
 
+def test_every_detection_of_tracklets_is_exported(store: Path, tracklets: dict[str, list[str]], tmp_path: Path) -> None:
+    report = run_json("store", "export", "--store", store, "--out", tmp_path / "mot", "--format", "mot")
+    assert [path.name for path in (tmp_path / "mot").iterdir()] == ["pedestrians.txt"]
+    rows = np.loadtxt(tmp_path / "mot" / "pedestrians.txt", delimiter=",")
+    assert (report["files"], report["rows"]) == (1, len(rows))
+    assert sorted(set(rows[:, 1])) == list(range(1, len(tracklets) + 1))
+    assert len({(frame, person) for frame, person in rows[:, :2].tolist()}) == len(rows)
+    assert 1 <= rows[:, 0].min() < 10 < 780 < rows[:, 0].max() <= 795
+    assert (rows[:, 7:] == -1).all()
+    # The store keeps the best crops of a tracklet only.
+    assert len(rows) > sum(map(len, tracklets.values()))
+
+
 def test_reindexed_footage_adds_no_rows(store: Path, real_data: Path) -> None:
     before = run_json("store", "check", "--store", store)
     again = run_json("index", real_data / "pedestrians.avi", "--camera", "path", "--store", store)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vestigo.store.crops.visible import CropSelection
     from vestigo.store.maintenance.check import CheckReport
     from vestigo.store.maintenance.export import ExportReport
+    from vestigo.store.maintenance.mot import MotFile
     from vestigo.store.maintenance.vacuum import VacuumReport
     from vestigo.store.models.repository import ModelRepository
     from vestigo.store.parquet.files import DataRoot
@@ -143,6 +144,19 @@ class Store(AbstractContextManager["Store"]):
 
         reader = self.crops.reader(self.models.with_crops()[0].digest, CropFilter(**selection))
         return export_market(reader, out, progress, before)
+
+    def export_mot(
+        self,
+        out: Path,
+        *,
+        cameras: Collection[str] | None = None,
+        before: Callable[[], None] = lambda: None,
+        progress: ProgressCallback = ignore_progress,
+    ) -> list[MotFile]:
+        """Write the tracklets of every video as text in MOT form; see `export_mot`."""
+        from vestigo.store.maintenance.mot import export_mot
+
+        return export_mot(self.database, self.root, out, cameras=cameras, before=before, progress=progress)
 
     def person_numbers(self, ids: Collection[str]) -> dict[str, int]:
         """Return by crop id the identity numbers of `export_market`; without crops that have none."""

@@ -41,7 +41,7 @@ GROUPS = {
     "runs": "Runs and their results; resume, retry or cancel them.",
     "label": "Review in Label Studio: push tasks, pull annotations; labels as files.",
     "datasets": "What a dataset is read as: layout, counts, and what is passed over.",
-    "store": "Check, clean, migrate a store; export its crops.",
+    "store": "Check, clean, migrate a store; export its crops and tracklets.",
     "cameras": "List cameras and correct their clocks.",
     "models": "The models of a store: compare, promote, roll back.",
     "audit": "The audit log: who requested what and saw what; whether it is intact.",

@@ -132,7 +132,7 @@ def replace_stale(session: Session, run: RunRow) -> None:
         .values(retired=True)
     )
     part = aliased(ShardRow)
-    of_replaced_video = select(part.id).where(part.kind == "slice", _slice_retired(part))
+    of_replaced_video = select(part.id).where(part.kind == "slice", has_retired_slice(part))
     change(update(InputRow).where(~InputRow.retired, InputRow.shard_id.in_(of_replaced_video)).values(retired=True))
     retire_files(session, select(ShardRow.id).where(_all_retired()))
     _quarantine_replaced_shards(change, run)
@@ -162,10 +162,10 @@ def _all_retired() -> ColumnElement[bool]:
     return (
         exists().where(item.shard_id == ShardRow.id, item.retired)
         & ~exists().where(live.shard_id == ShardRow.id, ~live.retired)
-    ) | ((ShardRow.kind == "assembly") & _slice_retired(ShardRow))
+    ) | ((ShardRow.kind == "assembly") & has_retired_slice(ShardRow))
 
 
-def _slice_retired(shard: type[ShardRow]) -> ColumnElement[bool]:
+def has_retired_slice(shard: type[ShardRow]) -> ColumnElement[bool]:
     """Return whether some slice of the video of `shard` is retired."""
     part, item = aliased(ShardRow), aliased(InputRow)
     return exists().where(

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.support.fake_pipeline import index
 from vestigo.store.open import Store
 from vestigo.store.sql.tables import SCHEMA_REVISION
-from vestigo_models.errors import StoreError
+from vestigo_models.errors import StoreError, UsageError
 from vestigo_ui.cli.commands import cameras, store
 
 
@@ -59,6 +59,20 @@ def test_export(archive: Path, tmp_path: Path) -> None:
     report = run(store.app, "export", tmp_path / "market", "--store", archive, "--cameras", "c1,c2")
     assert report["crops"] + report["left_out"] == 5
     assert len(list((tmp_path / "market").rglob("*.jpg"))) == report["crops"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "name one folder to write: --out FOLDER"),
+        (("new", "--out", "other"), "name one folder to write"),
+        (("--out", "new", "--format", "coco"), "--format coco is not written; choose one of market1501, mot"),
+        (("--out", "new", "--format", "mot", "--from", "2026-05-01"), "mot writes whole videos: leave --from and --to"),
+    ],
+)
+def test_wrong_export_is_refused_in_one_line(archive: Path, arguments: tuple[str, ...], line: str) -> None:
+    with pytest.raises(UsageError, match=line):
+        run(store.app, "export", *arguments, "--store", archive)
 
 
 def test_cameras(archive: Path) -> None:

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 from typer import Argument, Exit, Option, Typer
 
 from vestigo.resolve import resolve_review_model
+from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.output import Output, command, out, print_without_time, progress
+from vestigo_ui.cli.output import Output, command, make_table, out, print_without_time, progress
 
-app = Typer(help="Check, clean, migrate a store; export its crops.", no_args_is_help=True)
+FORMATS = ("market1501", "mot")
+app = Typer(help="Check, clean, migrate a store; export its crops and tracklets.", no_args_is_help=True)
 
 
 @command(app, "check")
@@ -63,20 +65,41 @@ def migrate_command(store: opts.StoreOption) -> Output:
 
 @command(app, "export")
 def export_command(
-    folder: Annotated[Path, Argument(help="New or empty folder.")],
+    *,
+    folder: Annotated[Path | None, Argument(help="New or empty folder, the same as --out.")] = None,
     store: opts.OpenStore,
+    to: Annotated[Path | None, Option("--out", help="New or empty folder.")] = None,
+    format: Annotated[
+        str, Option(help="market1501: crops in the Market-1501 layout. mot: tracklets as text of the MOT Challenge.")
+    ] = "market1501",
     part: opts.ArchivePart,
     audit: opts.AuditOptions,
 ) -> Output:
-    """Write the crops of one model in the Market-1501 layout, with their origins in crops.csv.
+    """Write the crops of one model in the Market-1501 layout, or all tracklets in the form of the MOT Challenge.
 
-    It is the serving model if it has crops, else the newest that has.
+    market1501: the crops of the serving model if it has any, else of the newest that has. An identity is the dataset's
+    label, or the tracklet without one. The best crop of each identity and camera is a query, the others are the
+    gallery; crops.csv has the origins.
 
-    An identity is the dataset's label, or the tracklet without one. The best crop of each identity and camera is a
-    query, the others are the gallery. The export is written to the audit log before it begins.
+    mot: one VIDEO.txt for each video with every sampled detection that belongs to a tracklet, as frame (from 1), id,
+    left, top, width, height, score, -1, -1, -1.
 
-    Example: vestigo store export market/ --store archive --cameras entrance
+    The export is written to the audit log before it begins.
+
+    Example: vestigo store export --store archive --out tracks/ --format mot
     """
+    if (folder is None) == (to is None):
+        raise UsageError("name one folder to write: --out FOLDER")
+    target = folder or to
+    assert target is not None
+    if format not in FORMATS:
+        raise UsageError(f"--format {format} is not written; choose one of {', '.join(FORMATS)}")
+    if format == "mot":
+        return _export_mot(store, target, part, audit)
+    return _export_market(store, target, part, audit)
+
+
+def _export_market(store: opts.OpenStore, folder: Path, part: opts.ArchivePart, audit: opts.AuditOptions) -> Output:
     from vestigo.retrieval.gallery import count_without_time
 
     scope, model = part.scope(store), resolve_review_model(store)
@@ -88,6 +111,28 @@ def export_command(
         )
     without_time = count_without_time(store, model, scope)
     return Output({"out": str(folder), **asdict(report), "without_time": without_time}, _print_export)
+
+
+def _export_mot(store: opts.OpenStore, folder: Path, part: opts.ArchivePart, audit: opts.AuditOptions) -> Output:
+    if part.since is not None or part.until is not None:
+        raise UsageError("--format mot writes whole videos: leave --from and --to out")
+    scope = part.scope(store)
+    details = {"what": "tracklets", "to_folder": str(folder.absolute()), **opts.scope_details(scope)}
+    with progress("writing tracklets") as update:
+        videos = store.export_mot(
+            folder, cameras=scope.cameras, before=partial(audit.record, store, "export", details), progress=update
+        )
+    result = {
+        "out": str(folder),
+        "files": len(videos),
+        "rows": sum(video.rows for video in videos),
+        "videos": [asdict(video) for video in videos],
+    }
+    table = make_table(
+        ("file", "camera", ">tracklets", ">rows"),
+        ((video.file, video.camera, video.tracklets, video.rows) for video in videos),
+    )
+    return Output(result, table)
 
 
 def _print_check(result: Mapping[str, Any]) -> None:
