@@ -163,7 +163,7 @@ def _frames(batch: pa.RecordBatch) -> Iterator[tuple[FrameDetections, Int64Array
         )
         camera = batch["camera_motion"][number].as_py()
         appearance = Descriptors(
-            vectors=vectors.reshape(len(links), len(vectors) // max(1, len(links))),
+            vectors=vectors.astype(np.float32).reshape(len(links), len(vectors) // max(1, len(links))),
             visible=visible.reshape(len(links), len(visible) // max(1, len(links))).astype(np.bool_),
             always=batch["always"][number].as_py(),
         )

@@ -34,7 +34,7 @@ FRAME_SCHEMA = pa.schema(
         ("scores", pa.list_(pa.float32())),
         ("motion", pa.list_(pa.float32())),  # NaN where unknown
         ("links", pa.list_(pa.int64())),  # S, rows of the same fragment in the previous cell, -1 for none
-        ("vectors", pa.list_(pa.float32())),  # S x D, descriptors of `vestigo_models.tracking.appearance`
+        ("vectors", pa.list_(pa.float16())),  # S x D, rounded, descriptors of `vestigo_models.tracking.appearance`
         ("visible", pa.list_(pa.bool_())),  # S x (K-1)
         ("always", pa.int32()),
     ]
@@ -111,7 +111,7 @@ def process_slice(
         for column, value in zip(columns.values(), values, strict=False):
             column.append(value)
     for descriptors in appearance.of_frames():
-        columns["vectors"].append(descriptors.vectors.astype(np.float32).ravel())
+        columns["vectors"].append(descriptors.vectors.astype(np.float16).ravel())
         columns["visible"].append(descriptors.visible.ravel())
         columns["always"].append(descriptors.always)
     candidates = [candidate for fragment in fragments for candidate in fragment.best()]
