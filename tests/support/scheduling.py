@@ -11,6 +11,7 @@ UNITS = {
     "ray_cluster": (
         "tests/workers/training/test_distributed.py",
         "tests/workers/retraining/test_fit.py",
+        "tests/workers/adaptation/test_fit.py",
         "tests/workers/executors/test_executors_alike.py",
         "tests/workers/regions/test_run.py",
         "tests/end_to_end/test_ray_run.py",

@@ -35,5 +35,7 @@ class AdaptationConfig(StrictModel):
     distillation: float = Field(default=1.0, ge=0, description="weight of the base's attributes and regions as targets")
     teacher_momentum: float = Field(default=0.999, ge=0, lt=1, description="of the moving average of weights")
 
-    augmentation: AugmentationConfig = Field(default=AugmentationConfig(), description="random changes of images")
+    augmentation: AugmentationConfig | None = Field(
+        default=None, description="random changes of images; null: those of BoT, scaled with the input"
+    )
     cache_gib: float = Field(default=4.0, ge=0, description="decoded images are cached if they fit into this memory")

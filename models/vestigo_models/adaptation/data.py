@@ -17,6 +17,8 @@ from vestigo_models.arrays import Float32Array, Int64Array, UInt8Array
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.extractor import Extractor, build_descriptors, region_areas
 from vestigo_models.inference.package import ModelPackage
+from vestigo_models.inference.preprocessing import normalise
+from vestigo_models.networks.build import fold_batch_norms
 from vestigo_models.networks.outputs import NetworkOutput
 from vestigo_models.progress import ProgressCallback
 from vestigo_models.training.data import ImageReader
@@ -24,7 +26,7 @@ from vestigo_models.training.distributed import Ranks
 
 MIN_CROPS = 64
 """Fewest crops that can be adapted to: a batch."""
-CROPS_AT_ONCE = 256
+CROPS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,20 +68,19 @@ class BaseTargets:
         cls, base: ModelPackage, reader: ImageReader, device: torch.device, ranks: Ranks, progress: ProgressCallback
     ) -> BaseTargets:
         """Compute the predictions of the base, shared by the workers; attributes are not calibrated."""
-        extractor, count = Extractor(base.with_calibration(None), str(device)), len(reader.paths)
-        attributes = maps = None
-        if base.schema is not None:
-            shape = (count, base.schema.classes)
-            attributes = np.zeros(shape, dtype=np.float32)
-        if base.regions is not None:
-            maps = np.zeros((count, *base.grid), dtype=np.uint8)
+        network = fold_batch_norms(base.network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        count, config = len(reader.paths), base.config
+        attributes = None if base.schema is None else np.zeros((count, base.schema.classes), dtype=np.float32)
+        maps = np.zeros((count, *base.grid), dtype=np.uint8) if config.network.regions else None
 
+        @torch.inference_mode()
         def predict(rows: Int64Array) -> None:
-            crops = [reader.read(int(row)) for row in rows]
+            images = np.stack([reader.read(int(row)) for row in rows])
+            output = network(normalise(images, config.mean, config.std, device))
             if attributes is not None:
-                attributes[rows] = extractor.extract(crops).probabilities
+                attributes[rows] = output.attributes.float().exp().cpu().numpy()
             if maps is not None:
-                maps[rows] = extractor.regions(crops).argmax(axis=3)
+                maps[rows] = output.region_logits.argmax(dim=1).cpu().numpy()
 
         _by_rows(count, ranks, progress, predict)
         return cls(

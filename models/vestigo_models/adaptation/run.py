@@ -30,7 +30,7 @@ from vestigo_models.networks.config import BackboneName
 from vestigo_models.networks.outputs import BNNeck, NetworkOutput
 from vestigo_models.progress import OpenProgress
 from vestigo_models.training.checkpoint import load_checkpoint, write_checkpoint
-from vestigo_models.training.config import TrainConfig
+from vestigo_models.training.config import AugmentationConfig, TrainConfig
 from vestigo_models.training.data import ImageReader, batches
 from vestigo_models.training.distributed import Ranks
 
@@ -39,6 +39,7 @@ STATEFUL = ("student", "teacher", "adam")
 """Parts of an adaptation whose `state_dict` a checkpoint holds."""
 RATE_FACTOR = 2 / 3
 """Learning rate as a fraction of that of the backbone's training, chosen on Market-1501's training identities."""
+BOT_HEIGHT = 256
 LOW_RATE_FROM = 2 / 3
 """Share of the epochs after which the learning rate is a tenth."""
 
@@ -59,6 +60,12 @@ def backbone_rate(backbone: BackboneName) -> float:
     return RATE_FACTOR * TrainConfig.load("full", backbone=backbone).learning_rate
 
 
+def bot_augmentation(height: int) -> AugmentationConfig:
+    """Return the augmentation of BoT (Luo et al., CVPR Workshops 2019) for images of `height` pixels."""
+    default = AugmentationConfig()
+    return default.model_copy(update={"pad": round(default.pad * height / BOT_HEIGHT)})
+
+
 class AdaptationRun:
     """An adaptation between two epochs, on one of the workers that train together."""
 
@@ -77,6 +84,7 @@ class AdaptationRun:
         self.trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         self.rate = config.learning_rate or backbone_rate(base.config.network.backbone)
         self.adam = torch.optim.Adam(self.trained, lr=self.rate, weight_decay=config.weight_decay)
+        self.augmentation = config.augmentation or bot_augmentation(base.input_size[0])
         self.best = copy.deepcopy(self.teacher.state_dict())
         self.steps = 0
         self.records: list[EpochRecord] = []
@@ -194,14 +202,7 @@ class AdaptationRun:
         progress = open_progress("learning")
         sums: dict[str, float] = {}
         upcoming = batches(
-            self.reader,
-            plan,
-            config.augmentation,
-            seed=config.seed,
-            epoch=epoch,
-            first=0,
-            share=share,
-            maps=targets.maps,
+            self.reader, plan, self.augmentation, seed=config.seed, epoch=epoch, first=0, share=share, maps=targets.maps
         )
         self.student.train()
         for step, (images, maps) in enumerate(upcoming):

@@ -16,6 +16,8 @@ from scipy.stats import norm, t
 from vestigo.evaluation.metrics.bootstrap import Difference
 
 MEAN_AP = "mAP"
+RENDERED = "rendered people"
+"""Test of rendered people, which guards a model that learned from real ones against collapse."""
 GATE = "gate"
 """Key of the gate's result in a model's scores; other keys are `vestigo.promotion.judge.split_name`."""
 BETTER_LEVEL = 0.05
@@ -33,10 +35,14 @@ class Margins:
 
     mAP: float = 1.0
     attributes: float = 1.0
+    rendered: float = 5.0  # of the mAP on rendered people
 
     def of(self, measure: str) -> float:
         """Return the margin of a measure, of a test `TEST: MEASURE` too."""
-        return self.mAP if measure.rpartition(": ")[2] == MEAN_AP else self.attributes
+        test, _, name = measure.rpartition(": ")
+        if test == RENDERED:
+            return self.rendered
+        return self.mAP if name == MEAN_AP else self.attributes
 
 
 @dataclass(frozen=True, kw_only=True)

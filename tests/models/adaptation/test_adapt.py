@@ -37,10 +37,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_model(tmp_path_factory.mktemp("adapt") / "base")
 
 
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> AdaptationSet:
-    """Eight people in plain clothes before two cameras, one of which is darker."""
-    folder = tmp_path_factory.mktemp("crops")
+def draw_crops(folder: Path) -> AdaptationSet:
+    """Draw eight people in plain clothes before two cameras, one of which is darker."""
+    folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     paths, cameras = [], []
     colours = rng.integers(0, 256, (8, 2, 3))
@@ -53,6 +52,11 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> AdaptationSet:
         cv2.imwrite(str(paths[-1]), np.clip(image, 0, 255).astype(np.uint8))
         cameras.append(camera)
     return AdaptationSet(paths=tuple(paths), tracklets=np.arange(80), cameras=np.array(cameras))
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> AdaptationSet:
+    return draw_crops(tmp_path_factory.mktemp("crops"))
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -54,6 +54,23 @@ def test_candidate_without_gain_is_refused() -> None:
     )
 
 
+def test_gain_without_labels_passes_unless_a_measure_is_worse() -> None:
+    gain = "silhouette across cameras 0.100 before, 0.200 after epoch 3"
+    verdict = decide_promotion({"mAP": difference(0.1, 0.5)}, gain=gain)
+    assert (verdict.promoted, verdict.improved, verdict.reasons) == (True, (), (gain,))
+    assert decide_promotion({}, gain=gain).promoted
+    refused = decide_promotion({"mAP": difference(0.1, 0.5), "rendered people: mAP": difference(-8.0, 0.5)}, gain=gain)
+    assert not refused.promoted
+    assert refused.worsened == ("rendered people: mAP",)
+
+
+def test_margins_hold_in_every_test() -> None:
+    margins = Margins(mAP=5.0, attributes=1.0)
+    assert margins.of("own people: mAP") == margins.of("mAP") == 5.0
+    assert margins.of("own people: hat") == margins.of("hat") == 1.0
+    assert margins.of("rendered people: mAP") == margins.rendered
+
+
 def test_significant_loss_within_margin_passes() -> None:
     assert decide_promotion({"mAP": difference(4.0, 0.5), "hat": difference(-0.8, 0.1)}).promoted
 

@@ -12,7 +12,7 @@ from typing import Any
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
-from vestigo.promotion.gate import GateDecision, Margins
+from vestigo.promotion.gate import RENDERED, GateDecision, Margins
 from vestigo.promotion.judge import PairEvaluation, split_name
 from vestigo.promotion.splits import STORE_SPLIT
 from vestigo.resolve import locate_model, open_model, resolve_replay_model
@@ -38,8 +38,6 @@ from vestigo_workers.retraining.promotion import (
 
 MAX_CROPS = 12_000
 """Crops that a model adapts to at most by default."""
-RENDERED = "rendered people"
-"""Name of the rendered test split in a model's scores."""
 RENDERED_TEST: dict[str, Any] = {"identities": 80, "cameras": 4, "images_per_camera": 2, "seed": 977}
 """Rendered people that no shipped model was trained on; half of the identities are tested."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vestigo.datasets.reid import ReidDataset
-from vestigo.promotion.gate import GateDecision, Margins, decide_promotion, gate_record
+from vestigo.promotion.gate import MEAN_AP, RENDERED, GateDecision, Margins, decide_promotion, gate_record
 from vestigo.promotion.judge import PairEvaluation, evaluate_pair
 from vestigo.resolve import locate_model, open_registered
 from vestigo.store.models.records import ModelFacts
@@ -90,7 +90,8 @@ def judge_candidate(
 ) -> Judgement:
     """Compare a candidate with the serving model, record scores and decision, and promote it if it passes.
 
-    The decision is on the measures of all tests; those of other tests than the first are named `TEST: MEASURE`.
+    The decision is on the measures of all tests; those of other tests than the first are named `TEST: MEASURE`. Of
+    rendered people only retrieval counts, as `rendered people: mAP`.
 
     Args:
         store: Store of the models.
@@ -113,9 +114,10 @@ def judge_candidate(
     }
     first = next(iter(pairs))
     differences = {
-        measure if name == first else f"{name}: {measure}": difference
+        measure if name == first and name != RENDERED else f"{name}: {measure}": difference
         for name, pair in pairs.items()
         for measure, difference in pair.differences.items()
+        if name != RENDERED or measure == MEAN_AP
     }
     verdict = decide_promotion(differences, settings.margins, gain=gain)
     gate = gate_record(verdict, digest, differences)

@@ -32,7 +32,8 @@ def adapt_command(
     learning_rate: Annotated[
         float | None, Option(min=1e-8, help="Default: that of the backbone's training.", show_default=False)
     ] = None,
-    map_margin: Annotated[float, Option(min=0, help="Points that the mAP may lose on labels and rendered people.")] = 1,
+    map_margin: Annotated[float, Option(min=0, help="Points that the mAP may lose on labelled people.")] = 1.0,
+    rendered_margin: Annotated[float, Option(min=0, help="Points that the mAP may lose on rendered people.")] = 5.0,
     margin: Annotated[float, Option(min=0, help="Points that an attribute may lose.")] = 1.0,
     seed: Annotated[int, Option(help="Of every random choice.")] = 0,
     workers: Annotated[int, Option(min=1, help="Processes that train together (Ray Train).")] = 1,
@@ -62,7 +63,7 @@ def adapt_command(
         data=data,
         crops=crops,
         config=AdaptationConfig(seed=seed, epochs=epochs, learning_rate=learning_rate),
-        margins=Margins(mAP=map_margin, attributes=margin),
+        margins=Margins(mAP=map_margin, attributes=margin, rendered=rendered_margin),
         name=name,
         folder=models,
         promote=not keep,

@@ -160,10 +160,16 @@ def print_candidate(result: Mapping[str, Any]) -> None:
 
 def print_scores(result: Mapping[str, Any]) -> None:
     """Print the scores of the serving model and the candidate."""
-    rows = []
+    tests, rows = result["tested_on"], []
+    first = tests if isinstance(tests, str) else tests[0]
     sides = result["before"], result["after"]
     for name, row in result["differences"].items():
-        scores = (side["mAP"] if name == "mAP" else side["attributes"].get(name) for side in sides)
+        test, _, measure = name.rpartition(": ")
+        is_first = test in ("", first)
+        scores = (
+            (side["mAP"] if measure == "mAP" else side["attributes"].get(measure)) if is_first else None
+            for side in sides
+        )
         change = ["–", ""] if row is None else [f"{row['difference']:+.1f}", f"{row['low']:+.1f} to {row['high']:+.1f}"]
         rows.append((name, *map(number_text, scores), *change))
     table = make_table(("", ">before", ">after", ">difference", ">95 %"), rows)
