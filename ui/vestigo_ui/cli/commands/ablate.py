@@ -66,10 +66,14 @@ def ablate_command(
     )
     names = list(dict.fromkeys(name.strip() for name in (configs or "").split(",") if name.strip()))
     configurations = names or list(CONFIGS)
-    overridden = any(recipe.config(name, seed=1).duke_top_override for name in configurations)
+    recipes = [recipe.config(name, seed=1) for name in configurations]
+    overridden = any(each.duke_top_override for each in recipes)
     loaded = read_dataset(dataset, hold_out, schema=opts.read_schema(schema), duke_top_override=overridden)
     choice = choose_recipe(
-        recipe.backbone, is_rendered=loaded.is_rendered, is_pretrained=weights is not None, images=len(loaded.train)
+        recipes[0].network.backbone,
+        is_rendered=loaded.is_rendered,
+        is_pretrained=weights is not None,
+        images=len(loaded.train),
     )
     if named_recipe == "auto":
         note(f"recipe {choice.name}: {choice.reason}; --recipe gives another")
