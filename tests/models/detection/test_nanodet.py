@@ -132,21 +132,21 @@ def test_frame_without_people_has_no_detections(detector: NanoDetDetector) -> No
 @pytest.mark.real_data
 def test_people_are_found_in_real_footage(real_data: Path, detector: NanoDetDetector) -> None:
     frame = real_frame(real_data)
-    detections = detector.detect(frame)
+    detections = detector.detect(frame).certain
     # Three unoccluded people, annotated by hand, x, y, w, h.
     annotated = np.array([[218, 125, 22, 45], [236, 111, 18, 48], [369, 97, 18, 49]])
     assert (iou_matrix(annotated, detections.boxes).max(axis=1) > 0.5).all()
     assert (detections.scores >= detector.config.min_score).all()
     overlaps = iou_matrix(detections.boxes, detections.boxes) - np.eye(len(detections))
     assert overlaps.max() <= detector.config.max_iou
-    np.testing.assert_array_equal(detections.boxes, NanoDetDetector().detect(frame).boxes)
+    np.testing.assert_array_equal(detections.boxes, NanoDetDetector().detect(frame).certain.boxes)
 
 
 @pytest.mark.real_data
 def test_tiles_find_people_of_wide_frame(real_data: Path, detector: NanoDetDetector) -> None:
     frame = real_frame(real_data)
-    people = detector.detect(frame).boxes
-    panorama = detector.detect(np.concatenate([frame] * 4, axis=1)).boxes
+    people = detector.detect(frame).certain.boxes
+    panorama = detector.detect(np.concatenate([frame] * 4, axis=1)).certain.boxes
     for repeat in range(4):
         shifted = people + np.array([repeat * frame.shape[1], 0, 0, 0])
         # Tiles show other surroundings, so that people at the threshold may differ.

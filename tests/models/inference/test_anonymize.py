@@ -233,7 +233,7 @@ def test_real_walkers_show_no_head(name: str, real_data: Path, parser: Parser) -
         assert read
         if number % 100 == 0:
             rgb = np.ascontiguousarray(frame[:, :, ::-1])
-            boxes = detector.detect(rgb).boxes.round().astype(int)
+            boxes = detector.detect(rgb).certain.boxes.round().astype(int)
             crops += [rgb[max(0, y) : y + h, max(0, x) : x + w] for x, y, w, h in boxes]
     capture.release()
     assert len(crops) >= 12
