@@ -12,7 +12,7 @@ LIMIT = CONFIG.cells(CONFIG.max_gap_s)
 
 
 def looks(*people: int, share: float = 1.0) -> Descriptors:
-    """Return descriptors at a distance of 1 between people; `share` of one is that of the person, the rest nobody's."""
+    """Return descriptors at a distance of 1 between people; `share` of the length depends on the person."""
     vectors = share * np.eye(8)[list(people)] + np.sqrt(1 - share**2) * np.eye(8)[[7] * len(people)]
     return Descriptors(vectors=vectors.reshape(-1, 8), visible=np.empty((len(people), 0), dtype=np.bool_), always=1)
 
@@ -69,7 +69,7 @@ def test_appearance_decides_after_an_occlusion_in_which_both_turn_round() -> Non
 
 
 def test_embeddings_of_overlapping_people_are_not_remembered() -> None:
-    """What is remembered of somebody is then not mixed with the person in front."""
+    """The embeddings of a track are then not mixed with those of the person in front."""
     meeting = [frame(cell, [at(0.0), at(60.0 - 5 * cell)], 0, 1) for cell in range(11)]
     boxes, scores = np.array([at(0.0), at(8.0)]), np.array([0.8, 0.8])
     mixed = [FrameDetections(cell, boxes, scores, looks(0, 1, share=0.4), 0.5) for cell in range(11, 14)]

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
-from vestigo.promotion.gate import RENDERED, GateDecision, Margins
+from vestigo.promotion.gate import RENDERED, GateDecision
 from vestigo.promotion.judge import PairEvaluation, split_name
 from vestigo.promotion.splits import STORE_SPLIT
 from vestigo.resolve import locate_model, open_model, resolve_replay_model
@@ -43,21 +43,15 @@ RENDERED_TEST: dict[str, Any] = {"identities": 80, "cameras": 4, "images_per_cam
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptRequest:
+class AdaptRequest(PromotionSettings):
     """All settings of `vestigo adapt`."""
 
     base: str | None = None  # model that adapts: a reference, see `vestigo.resolve`; by default the serving model
     data: Path | None = None  # labelled dataset whose query and gallery judge the candidate too
     crops: int = MAX_CROPS  # crops that the model adapts to at most
     config: AdaptationConfig = field(default_factory=AdaptationConfig)
-    margins: Margins = field(default_factory=Margins)  # losses that the gate accepts
     name: str | None = None  # of the candidate; by default that of the base with `-adapted`
-    folder: Path | None = None  # folder of candidates; by default `models` in the folder of the store
-    promote: bool = True  # whether a candidate that passes is promoted
-    by: str = ""  # name that the promotion records
-    account: str | None = None  # name that the audit log records for a promotion; `by` by default
     workers: int = 1
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +142,7 @@ def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProg
         tests = _tests(store, crops_of, base.schema, request.data, Path(temporary), open_progress)
         before, after = records[0].criterion, best.criterion
         gain = f"silhouette across cameras {before:.3f} before, {after:.3f} after epoch {best.epoch}"
-        settings = PromotionSettings(
-            margins=request.margins,
-            folder=request.folder,
-            promote=request.promote and serving[0] != candidate.digest,
-            by=request.by,
-            account=request.account,
-            device=request.device,
-        )
+        settings = replace(request, promote=request.promote and serving[0] != candidate.digest)
         judgement = judge_candidate(store, candidate, serving, tests, settings, open_progress, gain=gain)
     return AdaptResult(
         **facts, tested_on=tuple(tests), verdict=judgement.verdict, promoted=judgement.promoted, scores=judgement.scores

@@ -1,13 +1,13 @@
 """From labels to a candidate model: collect data, refuse leaks, train, evaluate, decide at the gate, promote."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset, dataset_digest
-from vestigo.promotion.gate import GateDecision, Margins
+from vestigo.promotion.gate import GateDecision
 from vestigo.promotion.judge import PairEvaluation, split_name
 from vestigo.promotion.splits import STORE_SPLIT
 from vestigo.resolve import locate_model, open_model
@@ -36,7 +36,7 @@ REPLAY = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainRequest:
+class RetrainRequest(PromotionSettings):
     """All settings of `vestigo retrain`."""
 
     base: str  # model that is trained further: a name or digest of the registry, `default`, a folder or `hub:ID`
@@ -47,27 +47,10 @@ class RetrainRequest:
     projects: tuple[str, ...] = ()  # projects of the labels; all by default
     mode: RetrainMode = "heads"  # refit the attribute heads only, or train the whole network
     replay: int = REPLAY  # images that are replayed against forgetting
-    margins: Margins = field(default_factory=Margins)  # losses that the gate accepts
     name: str | None = None  # of the candidate; by default that of the base and the label set
-    folder: Path | None = None  # folder of candidates; by default `models` in the folder of the store
-    promote: bool = True  # whether a candidate that passes is promoted
-    by: str = ""  # name that the promotion records
-    account: str | None = None  # name that the audit log records for a promotion; `by` by default
     workers: int = 1
-    device: str = "cpu"
     seed: int = 0
     epochs: int | None = None
-
-    def settings(self) -> PromotionSettings:
-        """Return how the candidate is stored, judged and promoted."""
-        return PromotionSettings(
-            margins=self.margins,
-            folder=self.folder,
-            promote=self.promote,
-            by=self.by,
-            account=self.account,
-            device=self.device,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +128,7 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         candidate = ModelPackage.from_pretrained(out)
         register_candidate(store, request.base, base, out, origin)
         test = STORE_SPLIT if dataset is None else split_name(dataset)
-        judgement = judge_candidate(store, candidate, serving, {test: test_data}, request.settings(), open_progress)
+        judgement = judge_candidate(store, candidate, serving, {test: test_data}, request, open_progress)
     return CandidateResult(
         digest=candidate.digest,
         folder=out,

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,12 @@ from vestigo_workers.indexing.request import absolute_reference
 class PromotionSettings:
     """How a candidate model is stored, judged and promoted."""
 
-    margins: Margins  # losses that the gate accepts
-    folder: Path | None  # folder of candidates; by default `models` in the folder of the store
-    promote: bool  # whether a candidate that passes is promoted
-    by: str  # name that the promotion records
-    account: str | None  # name that the audit log records for a promotion; `by` by default
-    device: str
+    margins: Margins = field(default_factory=Margins)  # losses that the gate accepts
+    folder: Path | None = None  # folder of candidates; by default `models` in the folder of the store
+    promote: bool = True  # whether a candidate that passes is promoted
+    by: str = ""  # name that the promotion records
+    account: str | None = None  # name that the audit log records for a promotion; `by` by default
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
