@@ -38,12 +38,12 @@ def peak_memory_mb() -> float:
 
 
 def build_index(store: Store) -> BrowseIndex:
-    for path in index_path(store).parent.glob(f"{index_path(store).name}*"):
+    for path in index_path(store.ref).parent.glob(f"{index_path(store.ref).name}*"):
         path.unlink()
     before = peak_memory_mb()
     index = BrowseIndex.open(store)
     wall, cpu = (ms / 1e3 for ms in time_call(lambda _: index.refresh(), None))
-    size = sum(path.stat().st_size for path in index_path(store).parent.glob(f"{index_path(store).name}*"))
+    size = sum(path.stat().st_size for path in index_path(store.ref).parent.glob(f"{index_path(store.ref).name}*"))
     print(
         f"built in {wall:.1f} s, {cpu:.1f} s of CPU; {size / 1e6:.0f} MB;"
         f" peak memory {before:.0f}, {peak_memory_mb():.0f} MB"

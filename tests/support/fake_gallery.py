@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vestigo.store.crops.visible import VisibleFile
 from vestigo.store.models.records import Model, ModelFacts
 from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
@@ -87,6 +89,9 @@ class FakeCrops:
             columns_ = {name: pa.array([row[name] for row in part], types.get(name)) for name in columns}
             yield pa.RecordBatch.from_pydict(columns_)
 
+    def files(self) -> list[VisibleFile]:
+        return []
+
     def snapshot(self) -> str:
         return "now"
 
@@ -107,7 +112,7 @@ class FakeRankings:
 
 @dataclass
 class FakeArchive:
-    """A store over a list of rows; `promoted` is the digest of the serving model."""
+    """A store over a list of rows without files; `promoted` is the digest of the serving model."""
 
     rows: list[dict[str, Any]]
     batch_rows: int = 7
@@ -117,6 +122,7 @@ class FakeArchive:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     read: list[tuple[str, ...]] = field(default_factory=list)
     promoted: str | None = None
+    ref: str = field(default_factory=tempfile.mkdtemp)
 
     @property
     def crops(self) -> FakeCrops:

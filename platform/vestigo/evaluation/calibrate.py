@@ -8,7 +8,7 @@ import numpy as np
 
 from vestigo.datasets.reid import ReidDataset
 from vestigo.evaluation.attributes import attribute_mismatch
-from vestigo.evaluation.images import ImageFeatures, embed_split
+from vestigo.evaluation.images import ImageFeatures, embed_split, without_camera_bias
 from vestigo.evaluation.metrics.ranking import QueryScores, score_queries
 from vestigo_models.arrays import Float32Array, Int64Array
 from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
@@ -79,7 +79,7 @@ def calibrate_model(
     sides = [embed_split(images, extractor, progress(stage))[0] for stage, images in splits.items()]
     if note:
         sides = [replace(side, labels=np.full((len(side), len(schema)), -1)) for side in sides]
-    query, gallery = sides[0], sides[-1]
+    query, gallery = without_camera_bias(sides[0], sides[-1], package.blocks)
     calibration = calibrate(
         query, gallery, schema, measured_on or f"the {split} split of {dataset.source_name}", seed=seed
     )

@@ -9,7 +9,7 @@ from vestigo.datasets.reid import ReidDataset
 from vestigo.evaluation.attributes import AttributeEvaluation, attribute_mismatch, evaluate_attributes
 from vestigo.evaluation.features import FeatureSet
 from vestigo.evaluation.filter import FilterEvaluation, FilterEvaluator
-from vestigo.evaluation.images import embed_split
+from vestigo.evaluation.images import embed_split, without_camera_bias
 from vestigo.evaluation.metrics.bootstrap import Difference, compare_accuracies, compare_map
 from vestigo.evaluation.metrics.ranking import SCORED, ImageSet, QueryScores, RetrievalMetrics
 from vestigo.evaluation.metrics.regions import RegionMetrics
@@ -87,6 +87,8 @@ def evaluate_model(
     region_evaluator, region_note = make_region_evaluator(dataset, extractor)
     query, query_files = embed_split(dataset.query, extractor, progress("query"))
     gallery, gallery_files = embed_split(dataset.gallery, extractor, progress("gallery"), region_evaluator)
+    if not options.keep_camera_bias:
+        query, gallery = without_camera_bias(query, gallery, extractor.package.blocks)
     filter_evaluator = None
     if schema is not None and filters and len(gallery):
         filter_evaluator = FilterEvaluator(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from vestigo.datasets.reid import Split
 from vestigo.evaluation.metrics.ranking import ImageSet
 from vestigo.ingest.embedding import FileFeatures, OnBatch, embed_files
+from vestigo.ranking.camera_bias import CameraBias, sum_by_camera
 from vestigo_models.arrays import Int64Array
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.features import CropFeatures
@@ -36,3 +40,20 @@ def embed_split(
     rows = embedded.rows
     images = ImageSet(pids=split.pids[rows], camids=split.camids[rows], ids=embedded.ids)
     return ImageFeatures(images=images, features=embedded.features, labels=split.labels[rows]), embedded
+
+
+def without_camera_bias(
+    query: ImageFeatures, gallery: ImageFeatures, blocks: Sequence[int]
+) -> tuple[ImageFeatures, ImageFeatures]:
+    """Return both sides without the bias of their cameras, as a search in the gallery compares them.
+
+    The bias is measured on the gallery, without identities. `blocks` are those of `CameraBias`.
+    """
+    side = gallery.features.descriptors
+    bias = CameraBias.of(sum_by_camera(side, np.ones(len(side)), gallery.images.camids), blocks)
+    moved = [bias.remove(images.features.descriptors, images.images.camids) for images in (query, gallery)]
+    first, second = (
+        replace(images, features=replace(images.features, descriptors=descriptors))
+        for images, descriptors in zip((query, gallery), moved, strict=True)
+    )
+    return first, second

@@ -37,6 +37,7 @@ class EvaluationOptions:
     metric: Metric = "cosine"  # Distance of plain features; models have their own distance
     rerank: bool = False
     filter: FilterChoice = FILTER_OFF  # Attribute filter, for models only
+    keep_camera_bias: bool = False  # Compare descriptors as models make them; a search removes the bias of cameras
 
 
 def rank_and_score(

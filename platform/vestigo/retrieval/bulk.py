@@ -20,12 +20,11 @@ from vestigo.retrieval.filter import NO_FILTER, FilteredScan
 from vestigo.retrieval.gallery import (
     DESCRIPTOR_COLUMNS,
     EVERYWHERE,
+    Gallery,
     Scope,
     SearchableStore,
-    batch_features,
     count_without_time,
     empty_features,
-    stored_features,
 )
 from vestigo.retrieval.query import fuse_views
 from vestigo.retrieval.truth import RankingTruth, distinct_ids
@@ -85,7 +84,7 @@ def crop_queries(store: SearchableStore, ids: Sequence[str], model: str | None =
         StoreError: If a crop is not in the store, or as `vestigo.resolve.resolve_search_model`.
     """
     made_by = resolve_search_model(store, model)
-    features = stored_features(store, ids, made_by)
+    features = Gallery.of(store, made_by).features(ids)
     return BulkQueries(names=ids, features=features, own=[(crop,) for crop in ids], model=made_by.digest, kind="crops")
 
 
@@ -93,10 +92,11 @@ def tracklet_queries(store: SearchableStore, model: Model) -> BulkQueries:
     """Return one query for each tracklet, its crops fused; memory is O(crops in tracklets x D)."""
     attributes = model.facts.attributes is not None
     columns = ("crop_id", "tracklet", *DESCRIPTOR_COLUMNS, *(("attributes",) if attributes else ()))
+    gallery = Gallery.of(store, model)
     crops: defaultdict[str, list[str]] = defaultdict(list)
     views: defaultdict[str, list[CropFeatures]] = defaultdict(list)
     for batch in store.crops.scan(columns, model=model.digest):
-        features = batch_features(batch, model, attributes=attributes)
+        features = gallery.batch_features(batch, attributes=attributes)
         tracklets = zip(batch.column("crop_id").to_pylist(), batch.column("tracklet").to_pylist(), strict=True)
         for row, (crop, tracklet) in enumerate(tracklets):
             if tracklet:
@@ -188,7 +188,7 @@ def rank_gallery(
         UsageError, ConfigError: As `FilteredScan.of`.
     """
     model, snapshot = require_crops(store, queries.model), store.crops.snapshot()
-    scan = FilteredScan.of(store, model, queries.features, scope, filter_config)
+    scan = FilteredScan.of(Gallery.of(store, model), queries.features, scope, filter_config)
     before()
     depth = top + max((len(own) for own in queries.own), default=0)
     ranking = Ranking.empty(len(queries.names), depth)

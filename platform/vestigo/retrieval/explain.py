@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from vestigo.resolve import require_attributes, require_crops
-from vestigo.retrieval.gallery import SearchableStore, stored_features
+from vestigo.retrieval.gallery import SearchableStore
 from vestigo.retrieval.query import Query, fuse_views, query_features
 from vestigo.retrieval.search import predicted_values
 from vestigo.store.models.records import Model, ModelFacts
@@ -72,9 +72,10 @@ def explain(store: SearchableStore, query: Query, crop: str) -> Explanation:
         StoreError: If the crop is not in the store under the query's model, or as `vestigo.retrieval.search.search`.
         UsageError: As `vestigo.retrieval.search.search`.
     """
-    model, views = query_features(store, query)
+    gallery, views = query_features(store, query)
+    model = gallery.model
     person = fuse_views(views, model.facts.blocks)
-    features = stored_features(store, (crop,), model)
+    features = gallery.features((crop,))
     blocks = _match_blocks(person, features, model.facts)
     query_values, crop_values = (predicted_values(side.probabilities[0].tolist(), model) for side in (person, features))
     return Explanation(
@@ -97,8 +98,8 @@ def explain_where(store: SearchableStore, where: str, crop: str, *, model: str) 
         ConfigError: If its attributes have no such condition.
     """
     made_by = require_crops(store, model)
-    row = stored_features(store, (crop,), made_by).probabilities[0].tolist()
     schema = require_attributes(made_by)
+    row = store.crops.get((crop,), ("attributes",), model=made_by.digest)[0]["attributes"]
     conditions = schema.parse(where)
     probabilities = [row[schema.slice(name)][schema[name].values.index(value)] for name, value in conditions.items()]
     query = {name: (value, 1.0) for name, value in conditions.items()}

@@ -20,15 +20,7 @@ from numpy.typing import NDArray
 
 from vestigo.ranking.top_k import QUERIES_AT_ONCE, AddedDistances, GalleryBatch, encode_ids
 from vestigo.resolve import require_attributes
-from vestigo.retrieval.gallery import (
-    DESCRIPTOR_COLUMNS,
-    Scope,
-    SearchableStore,
-    batch_features,
-    probability_batches,
-    scan_gallery,
-)
-from vestigo.store.models.records import Model
+from vestigo.retrieval.gallery import DESCRIPTOR_COLUMNS, Gallery, Scope, probability_batches, scan_gallery
 from vestigo_models.arrays import Float32Array, Float64Array, Int64Array, UInt64Array
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.modes import FilterConfig, choose_filter
@@ -148,8 +140,7 @@ class SoftFilter(QueryRule):
 class FilteredScan:
     """Reads a gallery in batches for `rank`, behind an attribute filter; it can be read repeatedly."""
 
-    store: SearchableStore
-    model: Model
+    gallery: Gallery
     scope: Scope
     choice: FilterChoice
     filter: GalleryFilter | SoftFilter | None
@@ -158,8 +149,7 @@ class FilteredScan:
     @classmethod
     def of(
         cls,
-        store: SearchableStore,
-        model: Model,
+        gallery: Gallery,
         queries: CropFeatures,
         scope: Scope,
         config: FilterConfig = NO_FILTER,
@@ -171,6 +161,7 @@ class FilteredScan:
             UsageError: If the model predicts no attributes and a filter or condition is given.
             ConfigError: If the filter needs a calibration that the model does not have, or a condition is unknown.
         """
+        model = gallery.model
         if scope.where:
             require_attributes(model).parse(scope.where)
         if config.filter.strip().lower() != "off":
@@ -182,9 +173,9 @@ class FilteredScan:
             attribute_filter = SoftFilter(choice=choice, schema=schema, probabilities=queries.probabilities)
         elif choice.discards:
             schema = require_attributes(model)
-            scan = partial(probability_batches, store, model, scope, progress=progress)
+            scan = partial(probability_batches, gallery.store, model, scope, progress=progress)
             attribute_filter = GalleryFilter.of(choice, schema, queries.probabilities, scan)
-        return cls(store=store, model=model, scope=scope, choice=choice, filter=attribute_filter, progress=progress)
+        return cls(gallery=gallery, scope=scope, choice=choice, filter=attribute_filter, progress=progress)
 
     @property
     def kept_fraction(self) -> float:
@@ -194,8 +185,8 @@ class FilteredScan:
     def batches(self) -> Iterator[GalleryBatch]:
         """Yield the gallery."""
         columns = ("crop_id", *DESCRIPTOR_COLUMNS, *(("attributes",) if self.filter else ()))
-        for batch in scan_gallery(self.store, self.model, self.scope, columns, "crops", self.progress):
-            ids, features = batch.column("crop_id"), batch_features(batch, self.model, attributes=bool(self.filter))
+        for batch in scan_gallery(self.gallery.store, self.gallery.model, self.scope, columns, "crops", self.progress):
+            ids, features = batch.column("crop_id"), self.gallery.batch_features(batch, attributes=bool(self.filter))
             added = self.filter.added_distances(ids, features.probabilities) if self.filter else None
             yield GalleryBatch(ids=ids, descriptors=features.descriptors, added=added)
 

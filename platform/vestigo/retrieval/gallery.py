@@ -1,5 +1,7 @@
 """Read the gallery of a search from a store: features, attribute probabilities and identities, batch by batch."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +10,10 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from vestigo.ranking.camera_bias import CameraBias
 from vestigo.resolve import ModelRegistry, require_attributes
+from vestigo.sightings.camera_sums import read_camera_sums
+from vestigo.sightings.database import IndexFile, index_path
 from vestigo.store.crops.repository import CropRepository
 from vestigo.store.models.records import Model
 from vestigo.store.parquet.descriptors import descriptors_of, matrix, unpacked
@@ -18,11 +23,13 @@ from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import OpenProgress, ignore_stages
 
-DESCRIPTOR_COLUMNS = ("embedding", "visible")
+DESCRIPTOR_COLUMNS = ("embedding", "visible", "camera")
 
 
 class SearchableStore(ModelRegistry, Protocol):
     """The part of `vestigo.store.open.Store` that search reads."""
+
+    ref: str
 
     @property
     def crops(self) -> CropRepository:
@@ -46,6 +53,52 @@ class Scope:
 
 
 EVERYWHERE = Scope()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """The crops of one model in a store; their descriptors are without the bias of their cameras."""
+
+    store: SearchableStore
+    model: Model
+    bias: CameraBias
+
+    @classmethod
+    def of(cls, store: SearchableStore, model: Model, progress: OpenProgress = ignore_stages) -> Gallery:
+        """Measure the bias of the cameras; files of crops that no search has read yet are read for it.
+
+        Raises:
+            StoreError: If a file cannot be read, or the browse index cannot be written.
+        """
+        index = IndexFile(index_path(store.ref))
+        try:
+            sums = read_camera_sums(store.crops, index, model, progress("cameras"))
+        finally:
+            index.close()
+        return cls(store=store, model=model, bias=CameraBias.of(sums, model.facts.blocks))
+
+    def features(self, ids: Sequence[str]) -> CropFeatures:
+        """Return the features of n >= 1 stored crops.
+
+        Raises:
+            StoreError: If the store has no such crop of the model.
+        """
+        facts = self.model.facts
+        rows = self.store.crops.get(ids, [*DESCRIPTOR_COLUMNS, "attributes"], model=self.model.digest)
+        descriptors = Descriptors(
+            vectors=np.array([row["embedding"] for row in rows], dtype=np.float32),
+            visible=unpacked(np.array([row["visible"] for row in rows], dtype=np.int32), facts.parts),
+            always=facts.always,
+        )
+        descriptors = self.bias.remove(descriptors, pa.array([row["camera"] for row in rows], pa.string()))
+        attributes = np.array([row["attributes"] for row in rows], dtype=np.float32)
+        return _features(descriptors, attributes.reshape(len(rows), -1))
+
+    def batch_features(self, batch: pa.RecordBatch, *, attributes: bool) -> CropFeatures:
+        """Return the features of n crops from `DESCRIPTOR_COLUMNS` and, with `attributes`, the column of that name."""
+        probabilities = _probabilities(batch, self.model) if attributes else np.empty((batch.num_rows, 0), np.float32)
+        descriptors = descriptors_of(batch.column("embedding"), batch.column("visible"), self.model.facts)
+        return _features(self.bias.remove(descriptors, batch.column("camera")), probabilities)
 
 
 def scan_gallery(
@@ -109,28 +162,6 @@ def without_time_note(count: int, what: str = "crop") -> str:
         return ""
     have, were = (f"{what}s have", "were") if count > 1 else (f"{what} has", "was")
     return f"{count:,} {have} no time and {were} left out; give --start when indexing"
-
-
-def stored_features(store: SearchableStore, ids: Sequence[str], model: Model) -> CropFeatures:
-    """Return the features of n >= 1 stored crops.
-
-    Raises:
-        StoreError: If the store has no such crop of the model.
-    """
-    rows = store.crops.get(ids, [*DESCRIPTOR_COLUMNS, "attributes"], model=model.digest)
-    descriptors = Descriptors(
-        vectors=np.array([row["embedding"] for row in rows], dtype=np.float32),
-        visible=unpacked(np.array([row["visible"] for row in rows], dtype=np.int32), model.facts.parts),
-        always=model.facts.always,
-    )
-    attributes = np.array([row["attributes"] for row in rows], dtype=np.float32)
-    return _features(descriptors, attributes.reshape(len(rows), -1))
-
-
-def batch_features(batch: pa.RecordBatch, model: Model, *, attributes: bool) -> CropFeatures:
-    """Return the features of n crops from `DESCRIPTOR_COLUMNS` and, with `attributes`, the column of that name."""
-    probabilities = _probabilities(batch, model) if attributes else np.empty((batch.num_rows, 0), np.float32)
-    return _features(descriptors_of(batch.column("embedding"), batch.column("visible"), model.facts), probabilities)
 
 
 def empty_features(model: Model) -> CropFeatures:

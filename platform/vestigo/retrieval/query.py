@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vestigo.resolve import open_model, open_registered, require_crops, resolve_search_model
-from vestigo.retrieval.gallery import SearchableStore, stored_features
-from vestigo.store.models.records import Model
+from vestigo.retrieval.gallery import Gallery, SearchableStore
 from vestigo_models.arrays import Float64Array, UInt8Array
 from vestigo_models.devices import resolve_device
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.features import CropFeatures
+from vestigo_models.progress import OpenProgress, ignore_stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +86,14 @@ def open_encoder(store: SearchableStore, model: str | None = None, device: str =
     return Extractor(package, resolve_device(device))
 
 
-def query_features(store: SearchableStore, query: Query) -> tuple[Model, CropFeatures]:
-    """Return the model of a query and the features of its views, at least one.
+def query_features(
+    store: SearchableStore, query: Query, progress: OpenProgress = ignore_stages
+) -> tuple[Gallery, CropFeatures]:
+    """Return the gallery that a query is compared with, and the features of the query's views, at least one.
 
     Raises:
-        StoreError: As `vestigo.resolve.resolve_search_model`, or if a crop is not in the store under that model.
+        StoreError: As `vestigo.resolve.resolve_search_model` and `Gallery.of`, or if a crop is not in the store under
+            that model.
         UsageError: If there is no view, or views without their model.
     """
     # Stored crops have no areas.
@@ -98,14 +101,15 @@ def query_features(store: SearchableStore, query: Query) -> tuple[Model, CropFea
     if not query.crops and (query.model is None or not sum(map(len, views))):
         raise UsageError("a search needs a crop, or views of new images and the digest of the model that made them")
     model = resolve_search_model(store, query.model)
+    gallery = Gallery.of(store, model, progress)
     if query.crops:
-        views.append(stored_features(store, query.crops, model))
+        views.append(gallery.features(query.crops))
     features = CropFeatures.joined(views)
     if not features.are_finite().all():
         raise UsageError(
             f"model {model.name} computes numbers that are not finite for a query: name another image or model"
         )
-    return model, features
+    return gallery, features
 
 
 def fuse_views(views: CropFeatures, blocks: Sequence[int] = ()) -> CropFeatures:

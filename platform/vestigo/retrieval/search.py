@@ -17,11 +17,11 @@ from vestigo.resolve import require_attributes, resolve_search_model
 from vestigo.retrieval.filter import NO_FILTER, FilteredScan
 from vestigo.retrieval.gallery import (
     EVERYWHERE,
+    Gallery,
     Scope,
     SearchableStore,
     count_without_time,
     probability_batches,
-    stored_features,
 )
 from vestigo.retrieval.query import Query, fuse_views, query_features
 from vestigo.store.models.records import Model
@@ -121,17 +121,18 @@ def search_query(
 
     Query crops are omitted, but for `Query.kept`. Of near-identical crops of one tracklet only the nearest is kept.
     With `rerank`, k-reciprocal re-ranking reorders the nearest `RERANK_DEPTH` crops and replaces their distances.
-    `progress` shows the stages `attributes` and `crops`.
+    `progress` shows the stages `cameras`, `attributes` and `crops`.
 
     Raises:
-        StoreError: If a crop or camera is unknown, or as `vestigo.resolve.resolve_search_model`.
+        StoreError: If a crop or camera is unknown, or as `vestigo.resolve.resolve_search_model` and `Gallery.of`.
         UsageError: If there is no view, views lack their model or have nothing in common, the model predicts no
             attributes and a filter or condition is given, or the soft filter is combined with re-ranking.
         ConfigError: If the filter needs a calibration that the model does not have.
     """
-    model, views = query_features(store, query)
+    gallery, views = query_features(store, query, progress)
+    model = gallery.model
     person = fuse_views(views, model.facts.blocks)
-    scan = FilteredScan.of(store, model, person, scope, filter_config, progress)
+    scan = FilteredScan.of(gallery, person, scope, filter_config, progress)
     if rerank and scan.choice.mode == "soft":
         raise UsageError("--filter soft adds to the distances that --rerank replaces; choose one of them")
 
@@ -139,7 +140,7 @@ def search_query(
         ranking = rank(person.descriptors, scan.batches(), depth)
         omitted = tuple(crop for crop in query.crops if crop not in query.kept)
         neighbours = ranking.excluding([omitted], depth).neighbours(0)
-        return (_rerank(store, person, neighbours, model) if rerank else neighbours), ranking
+        return (_rerank(gallery, person, neighbours) if rerank else neighbours), ranking
 
     depth = max(2 * (top + len(query.crops)), RERANK_DEPTH if rerank else 0)
     hits, compared = _find_hits(store, model, nearest, top, depth)
@@ -235,12 +236,11 @@ def _find_hits(
         depth *= 4
 
 
-def _rerank(store: SearchableStore, person: CropFeatures, neighbours: Neighbours, model: Model) -> Neighbours:
+def _rerank(gallery: Gallery, person: CropFeatures, neighbours: Neighbours) -> Neighbours:
     if not neighbours:
         return []
     ids = [crop for crop, _ in neighbours]
-    candidates = stored_features(store, ids, model)
-    (distances,) = reranked_chunks(person.descriptors, candidates.descriptors)
+    (distances,) = reranked_chunks(person.descriptors, gallery.features(ids).descriptors)
     return sorted(zip(ids, distances[0].tolist(), strict=True), key=lambda pair: (pair[1], pair[0]))
 
 

@@ -2,6 +2,7 @@
 
 file ◄── sighting ◄── crop        rows of one file have consecutive numbers, so that they are deleted together
   └◄── presence                   a camera in one file: counts, and all times in order
+summed_file ◄── camera_sum        a camera in one file: sums of descriptors
 """
 
 import hashlib
@@ -12,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from vestigo.store.open import Store
 from vestigo_models.errors import StoreError
 
-VERSION = 3
+VERSION = 4
 BUSY_SECONDS = 120
 READER_KB, WRITER_KB = 8192, 65536
 """Cache of a connection in KiB; there is one writer and one reader for each concurrent query."""
@@ -36,6 +36,9 @@ CREATE INDEX sighting_pid ON sighting (model, pid, camera, time, crop, crops, cl
 CREATE TABLE crop (number INTEGER PRIMARY KEY, id BLOB NOT NULL, sighting INTEGER NOT NULL, place INTEGER NOT NULL,
   scene INTEGER NOT NULL);
 CREATE INDEX crop_id ON crop (id);
+CREATE TABLE summed_file (id INTEGER PRIMARY KEY, state TEXT NOT NULL, model TEXT NOT NULL);
+CREATE TABLE camera_sum (file INTEGER NOT NULL, camera TEXT NOT NULL, weights BLOB NOT NULL, vectors BLOB NOT NULL);
+CREATE INDEX camera_sum_file ON camera_sum (file);
 """
 
 
@@ -140,9 +143,9 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def index_path(store: Store) -> Path:
+def index_path(ref: str) -> Path:
     """Return a path in the store's folder or, for a store behind a TOML file, in the user's cache."""
-    if Path(store.ref).is_dir():
-        return Path(store.ref) / "browse.sqlite"
+    if Path(ref).is_dir():
+        return Path(ref) / "browse.sqlite"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "vestigo" / f"{hashlib.sha256(store.ref.encode()).hexdigest()}.sqlite"
+    return cache / "vestigo" / f"{hashlib.sha256(ref.encode()).hexdigest()}.sqlite"

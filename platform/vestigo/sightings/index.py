@@ -53,7 +53,7 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
     @classmethod
     def open(cls, store: Store) -> BrowseIndex:
         """Open the index of a store, empty if there is none yet; the caller closes the store."""
-        return cls(store, IndexFile(index_path(store)))
+        return cls(store, IndexFile(index_path(store.ref)))
 
     def refresh(self, progress: ProgressCallback = ignore_progress) -> bool:
         """Bring the index up to date, with progress in files; return whether anything changed.
@@ -335,5 +335,6 @@ class IndexedArchive:
     """A `vestigo.retrieval.gallery.SearchableStore` whose crops are read through its browse index."""
 
     def __init__(self, store: Store, index: BrowseIndex) -> None:
+        self.ref = store.ref
         self.crops = IndexedCrops(store.database, store.root, index)
         self.models = store.models

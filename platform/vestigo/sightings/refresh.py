@@ -31,7 +31,7 @@ def refresh_index(store: Store, index: IndexFile, progress: ProgressCallback) ->
             visible = store.crops.files()
             dropped = _drop(connection, visible)
             outdated = outdated_files(connection, visible)
-            batch = list(_first_batch(outdated))
+            batch = list(first_batch(outdated))
             schemas = {model.digest: model.facts.attributes for model in store.models.list()}
             for file in batch:
                 rows = group_crops(store.crops.read_file(file, COLUMNS), file.hidden, schemas[file.model])
@@ -48,16 +48,17 @@ def refresh_index(store: Store, index: IndexFile, progress: ProgressCallback) ->
 def outdated_files(connection: sqlite3.Connection, visible: Iterable[VisibleFile]) -> list[VisibleFile]:
     """Return the files that the index lacks, or holds in an older state."""
     known = dict(connection.execute("SELECT id, state FROM file"))
-    return [file for file in visible if known.get(file.id) != _state(file)]
+    return [file for file in visible if known.get(file.id) != file_state(file)]
 
 
-def _state(file: VisibleFile) -> str:
+def file_state(file: VisibleFile) -> str:
     """Return the state of a file: its path, which is never reused, and a digest of its hidden inputs."""
     hidden = hashlib.sha256("\0".join(sorted(file.hidden)).encode()).hexdigest() if file.hidden else ""
     return f"{file.path} {hidden}"
 
 
-def _first_batch(files: Sequence[VisibleFile]) -> Iterator[VisibleFile]:
+def first_batch(files: Sequence[VisibleFile]) -> Iterator[VisibleFile]:
+    """Yield the files, at least one, that one transaction adds."""
     rows = 0
     for file in files:
         if rows and rows + file.rows > BATCH_ROWS:
@@ -67,7 +68,7 @@ def _first_batch(files: Sequence[VisibleFile]) -> Iterator[VisibleFile]:
 
 
 def _drop(connection: sqlite3.Connection, visible: Iterable[VisibleFile]) -> bool:
-    states = {file.id: _state(file) for file in visible}
+    states = {file.id: file_state(file) for file in visible}
     columns = "SELECT id, state, first_sighting, sightings, first_crop, crops FROM file"
     dropped = [row for row in connection.execute(columns) if states.get(row[0]) != row[1]]
     for file, _, sighting, sightings, crop, crops in dropped:
@@ -91,7 +92,7 @@ def _add(connection: sqlite3.Connection, file: VisibleFile, rows: GroupedCrops) 
     ids = [raw[start : start + ID_BYTES] for start in range(0, len(raw), ID_BYTES)]
     connection.execute(
         "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (file.id, _state(file), model, sighting, sightings, crop, crops),
+        (file.id, file_state(file), model, sighting, sightings, crop, crops),
     )
     camera_sightings = np.bincount(rows.camera[rows.starts], minlength=len(cameras)).tolist()
     for number, camera in enumerate(cameras):

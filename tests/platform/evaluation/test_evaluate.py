@@ -18,8 +18,10 @@ from vestigo.evaluation.evaluate import Evaluation, compare, evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import belongings_auc
 from vestigo.ingest.embedding import embed_files
+from vestigo.ranking.camera_bias import CameraBias, sum_by_camera
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.errors import ConfigError, DatasetError
+from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
 from vestigo_models.schemas.builtin import DUKEMTMC_REID, MARKET_1501
@@ -64,10 +66,24 @@ def gallery(dataset: ReidDataset) -> list[tuple[int, Path]]:
     return list(zip(dataset.gallery.pids.tolist(), dataset.gallery.paths, strict=True))
 
 
-def test_map_uses_equation_14(dataset: ReidDataset, extractor: Extractor, judged: Evaluation) -> None:
+@pytest.mark.parametrize("keep", [True, False])
+def test_map_uses_equation_14(dataset: ReidDataset, extractor: Extractor, keep: bool) -> None:
+    judged = evaluate_model(dataset, extractor, EvaluationOptions(keep_camera_bias=keep))
+    descriptors = {path: extractor.extract([read_image(path)]).descriptors for path in dataset.gallery.paths}
+    sums = sum_by_camera(
+        Descriptors.joined(list(descriptors.values())), np.ones(len(descriptors)), dataset.gallery.camids
+    )
+    bias = CameraBias.of({} if keep else sums, extractor.package.blocks)
+    cameras = {
+        path: [cam]
+        for split in (dataset.query, dataset.gallery)
+        for path, cam in zip(split.paths, split.camids, strict=True)
+    }
+
     def features(path: Path) -> tuple[np.ndarray, np.ndarray]:
-        descriptors = extractor.extract([read_image(path)]).descriptors
-        return descriptors.vectors[0].astype(float), descriptors.visible[0]
+        made = descriptors.get(path) or extractor.extract([read_image(path)]).descriptors
+        made = bias.remove(made, np.array(cameras[path]))
+        return made.vectors[0].astype(float), made.visible[0]
 
     held = [
         (pid, cam, *features(path)) for (pid, path), cam in zip(gallery(dataset), dataset.gallery.camids, strict=True)

@@ -12,7 +12,7 @@ import pytest
 from tests.support import fake_gallery
 from vestigo.retrieval import filter as filtering
 from vestigo.retrieval.filter import FilteredScan, GalleryFilter, SoftFilter
-from vestigo.retrieval.gallery import Scope
+from vestigo.retrieval.gallery import Gallery, Scope
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 
@@ -143,6 +143,6 @@ def test_soft_adds_penalty_of_conflicts() -> None:
 def test_off_scans_without_filter() -> None:
     store = fake_gallery.people()
     model = store.models.list()[0]
-    scan = FilteredScan.of(store, model, fake_gallery.view_of(store.rows[0]), Scope())
+    scan = FilteredScan.of(Gallery.of(store, model), fake_gallery.view_of(store.rows[0]), Scope())
     assert scan.filter is None
     assert scan.kept_fraction == 1.0

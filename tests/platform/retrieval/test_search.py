@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.fake_gallery import NEWER, OLDER, START, FakeArchive, crop, number, people, recorder, view_of
+from tests.support.fake_pipeline import MODEL
+from tests.support.sightings_archive import add, random_files
+from vestigo.ranking.camera_bias import CameraBias, sum_by_camera
 from vestigo.resolve import resolve_search_model
 from vestigo.retrieval.bulk import crop_queries, rank_gallery, tracklet_queries
 from vestigo.retrieval.gallery import Scope
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import search_query
+from vestigo.store.open import Store
 from vestigo_models.errors import StoreError, UsageError
+from vestigo_models.inference.distance import Descriptors
 
 
 def test_crop_finds_its_own_person_and_not_itself() -> None:
@@ -178,3 +184,25 @@ def test_progress_callback_may_stop_search() -> None:
     archive = people()
     with pytest.raises(KeyboardInterrupt):
         search_query(archive, Query(crops=(archive.rows[0]["crop_id"],)), progress=lambda stage: cancel)
+
+
+@pytest.mark.slow
+def test_descriptors_are_compared_without_the_bias_of_cameras(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s") as store:
+        files = [random_files(0, prefix="a"), random_files(1, prefix="b")]
+        add(store, [rows for part in files for rows in part])
+        crops = store.crops(["crop_id", "camera", "tracklet", "embedding"], model=MODEL)
+        lengths = crops.groupby("tracklet")["crop_id"].transform("size").where(crops["tracklet"] != "", 1)
+        vectors = np.stack(crops["embedding"]).astype(np.float32)
+        descriptors = Descriptors(vectors=vectors, visible=np.empty((len(crops), 0), np.bool_), always=1)
+        cameras = crops["camera"].to_numpy()
+        bias = CameraBias.of(sum_by_camera(descriptors, 1 / lengths.to_numpy(float), cameras), ())
+        moved = bias.remove(descriptors, cameras).vectors.astype(float)
+        assert np.abs(moved - vectors).max() > 0.01
+        query = 5
+        wanted = {crop: 1 - moved[query] @ moved[row] for row, crop in enumerate(crops["crop_id"]) if row != query}
+        result = search_query(store, Query(crops=(crops["crop_id"][query],)), top=1000)
+        assert result.compared == len(crops)
+        assert len(result.hits) > 100
+        for hit in result.hits:
+            assert hit.distance == pytest.approx(wanted[hit.crop], abs=1e-5)

@@ -162,7 +162,7 @@ def test_a_filter_passes_over_attributes_alone_first() -> None:
     assert archive.read == [
         ("crop_id", "attributes"),
         ("crop_id", "attributes"),
-        ("crop_id", "embedding", "visible", "attributes"),
+        ("crop_id", "embedding", "visible", "camera", "attributes"),
     ]
 
 

@@ -46,7 +46,7 @@ def step(store: Store, number: int) -> None:
 
 
 def from_scratch(store: Store) -> list[object]:
-    index_path(store).unlink()
+    index_path(store.ref).unlink()
     return refreshed(Path(store.ref))
 
 
@@ -126,14 +126,14 @@ def test_refresh_resumes_after_kill_at_any_fault_point(store: Store) -> None:
         index.refresh()
         for number in range(1, STEPS):
             step(store, number)
-        good = index_path(store).parent / "good"
+        good = index_path(store.ref).parent / "good"
         index.close()
-        good.write_bytes(index_path(store).read_bytes())
+        good.write_bytes(index_path(store.ref).read_bytes())
     wanted = from_scratch(store)
     for point in count(1):
-        for path in index_path(store).parent.glob("browse.sqlite*"):
+        for path in index_path(store.ref).parent.glob("browse.sqlite*"):
             path.unlink()
-        index_path(store).write_bytes(good.read_bytes())
+        index_path(store.ref).write_bytes(good.read_bytes())
         process = FORKS.Process(target=refresh_and_die, args=(Path(store.ref), point))
         process.start()
         process.join()
@@ -166,7 +166,7 @@ def test_processes_and_threads_refresh_together(store: Store, monkeypatch: pytes
 
 def test_index_file_is_private_and_can_be_deleted(store: Store) -> None:
     step(store, 0)
-    path = index_path(store)
+    path = index_path(store.ref)
     with BrowseIndex.open(store) as index, BrowseIndex.open(store) as other:
         index.refresh()
         wanted = contents(index)
@@ -199,7 +199,7 @@ def test_index_of_toml_store_is_in_the_cache(tmp_path: Path, monkeypatch: pytest
     with Store.open(ref) as store:
         step(store, 0)
         refreshed(ref)
-        path = index_path(store)
+        path = index_path(store.ref)
         assert path.parent == tmp_path / "cache" / "vestigo"
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

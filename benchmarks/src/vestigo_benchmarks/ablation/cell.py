@@ -161,7 +161,7 @@ def _evaluate(cell: AblationCell) -> tuple[dict[str, Any], dict[str, Any]]:
     Scores are in percent; the AUC and the filter's shares are fractions.
     """
     extractor = Extractor(ModelPackage.from_pretrained(cell.folder), device=cell.device)
-    evaluation = evaluate_model(cell.dataset, extractor, EvaluationOptions())
+    evaluation = evaluate_model(cell.dataset, extractor, EvaluationOptions(keep_camera_bias=True))
     metrics, regions = evaluation.metrics, evaluation.regions
     attributes = evaluation.attributes.metrics if evaluation.attributes else None
     trials = try_filters(cell.dataset, extractor) if cell.config == FILTERED else []

@@ -78,8 +78,12 @@ class CropRepository:
             return [file for file in crop_files(session) if file.run == run_id]
 
         for file in self.database.fetch(read):
-            for batch in CropReader(self.root, [file], {}).scan(columns, GROUP_ROWS):
+            for batch in self.scan_file(file, columns):
                 yield file.path, batch
+
+    def scan_file(self, file: VisibleFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the visible crops of a file; times as recorded."""
+        return CropReader(self.root, [file], {}).scan(columns, GROUP_ROWS)
 
     def select(self, ids: Collection[str], columns: Sequence[str], *, model: str) -> Iterator[pa.RecordBatch]:
         """Yield the crops of a model that are visible and among `ids`, in the order of `scan`; others are not read."""

@@ -65,7 +65,7 @@ def start_process(context: PageContext, name: str, arguments: Sequence[str]) -> 
 
 def log_path(store: Store, name: str) -> Path:
     """Return the log file of a process, in the folder of the browse index."""
-    return index_path(store).with_name("retries") / f"{name}.log"
+    return index_path(store.ref).with_name("retries") / f"{name}.log"
 
 
 @st.fragment(run_every=INTERVAL_S)

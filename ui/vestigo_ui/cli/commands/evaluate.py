@@ -26,6 +26,14 @@ def evaluate_command(
     ] = None,
     hold_out: HoldOutOptions,
     ranking: opts.RankingOptions,
+    keep_camera_bias: Annotated[
+        bool,
+        Option(
+            "--keep-camera-bias",
+            help="Compare descriptors as the model makes them; a search, and so this command, removes the bias of "
+            "cameras. Published results keep it.",
+        ),
+    ] = False,
     filter: opts.FilterOption = "off",
     max_lost: opts.MaxLostOption = 0.01,
     html: opts.HtmlOption = None,
@@ -69,7 +77,7 @@ def evaluate_command(
             note(f"{package.name} predicts no attributes to filter by: it is evaluated without the filter")
             mode = "off"
         choice = choose_filter(opts.read_filter(mode, max_lost), package.calibration)
-        options.append(EvaluationOptions(**vars(ranking), filter=choice))
+        options.append(EvaluationOptions(**vars(ranking), filter=choice, keep_camera_bias=keep_camera_bias))
     extractors = [Extractor(package, resolve_device(device)) for package in packages]
     overlap = results.training_overlap(loaded, extractors[0], model, parser) if training_regions else None
     evaluations = []
@@ -95,6 +103,7 @@ def evaluate_command(
         "held_out": loaded.held_out,
         "model": models[0],
         **vars(ranking),
+        "camera_bias": "kept" if keep_camera_bias else "removed",
         "seconds": time.monotonic() - started,
     }
     if html is not None:
@@ -106,6 +115,7 @@ def evaluate_command(
             "AP": ranking.ap,
             "Re-ranking": "k-reciprocal" if ranking.rerank else "none",
             "Filter": filter,
+            "Bias of cameras": "kept" if keep_camera_bias else "removed",
         }
         evaluated = dict(zip(extractors, evaluations, strict=True))
         results.write_evaluation_page(html, loaded, evaluated, comparison, facts, ranking.protocol, parser)
@@ -114,7 +124,8 @@ def evaluate_command(
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    out.print(f"{result['model']['name']} on {result['dataset']}, {result['protocol']}")
+    bias = f"bias of cameras {result['camera_bias']}"
+    out.print(f"{result['model']['name']} on {result['dataset']}, {result['protocol']}, {bias}")
     results.print_ranking(result)
     results.print_details(result)
     if (overlap := result["training_regions"]) is not None:

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from tests.support.app_pages import PATIENCE_S, words
 from tests.ui.conftest import Archive
 from vestigo.retrieval.explain import BlockMatch, Explanation, explain
-from vestigo.retrieval.gallery import stored_features
+from vestigo.retrieval.gallery import Gallery
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import search_conditions, search_query
 from vestigo.sightings.index import BrowseIndex
@@ -169,7 +169,7 @@ def test_distance_that_filter_changed_is_reported(context: PageContext) -> None:
 def test_uploaded_views_are_explained(context: PageContext) -> None:
     ids = crops_of(context)
     model = context.model()
-    features = stored_features(context.store, ids[:1], model)
+    features = Gallery.of(context.store, model).features(ids[:1])
     images = load_crops(context, ids[:1], model=model.digest)
     app = open_result(context, Query(views=features, model=model.digest), ids[0], uploads=tuple(images.values()))
     assert "Distance 0.000" in words(app)

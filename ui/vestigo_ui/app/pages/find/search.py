@@ -20,7 +20,11 @@ from vestigo_ui.app.pages.find.form import SearchForm, Upload
 LAST = "find-last"
 CACHED_RESULTS = 32
 PROGRESS_INTERVAL_S = 0.2
-STAGES = {"attributes": "Filtering by attributes", "crops": "Comparing crops"}
+STAGES = {
+    "cameras": "Measuring the bias of cameras",
+    "attributes": "Filtering by attributes",
+    "crops": "Comparing crops",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
