@@ -1,13 +1,15 @@
 """Retrieval of tracklets in real footage by the shipped model, compared with colour histograms.
 
-    python benchmarks/footage.py shared/data/pedestrians.avi [--model default]
+    python benchmarks/footage.py shared/data/pedestrians.avi [--model default] [--truth gt.txt]
 
-The footage is indexed with the embedded defaults; every crop is a query against all others, and a tracklet counts as
-one person. There are three settings, each harder: crops as they are; without crops within 25 frames, which any image
-comparison finds; and with the query under other light, at another distance, in another box, half of them mirrored.
+The footage is indexed with the embedded defaults, and every crop is a query against all others. With truth in MOT
+format, a person is the one whose box overlaps the crop most, by an IoU of at least 0.5; crops of nobody are left out,
+and each query is compared with crops of other tracklets only. Without truth a tracklet counts as one person, though a
+person who crosses twice has two tracklets, and a tracklet may hold two people. Then there are three settings, each
+harder: crops as they are; without crops within 25 frames, which any image comparison finds; and with the query under
+other light, at another distance, in another box, half of them mirrored.
 
-The peer is a colour histogram (HSV, 8x4x4 bins in each of six stripes). Neither can
-reach 100 %: a person who crosses twice has two tracklets, and a tracklet may hold two people.
+The peer is a colour histogram (HSV, 8x4x4 bins in each of six stripes).
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from tracking import BOX, read_truth
 
 from vestigo.store.open import Store
+from vestigo_models.detection.base import iou_matrix
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import decode_image
@@ -32,36 +38,56 @@ from vestigo_workers.indexing.run import index
 Image = NDArray[np.uint8]
 STRIPES = 6
 APART = 25  # frames
+SAME_PERSON = 0.5  # IoU
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
     parser.add_argument("--model", default="default")
+    parser.add_argument("--truth", type=Path, help="boxes and identities in MOT format")
     arguments = parser.parse_args()
-    images, tracklets, frames = crops_of(arguments.video)
+    crops = crops_of(arguments.video)
+    if arguments.truth is not None:
+        crops = crops.assign(pid=identities(crops, read_truth(arguments.truth)))
+        crops = crops[crops["pid"] >= 0].reset_index(drop=True)
+    images = [decode_image(image) for image in crops["image"]]
+    tracklets, frames = crops["tracklet"].to_numpy(str), crops["frame"].to_numpy()
+    people = crops["pid"].to_numpy() if arguments.truth is not None else tracklets
     changed = [change(image, np.random.default_rng(number)) for number, image in enumerate(images)]
     extractor = Extractor(ModelPackage.from_pretrained(arguments.model))
-    print(f"{len(images)} crops of {len(set(tracklets))} tracklets")
+    print(f"{len(images)} crops of {len(set(people))} people in {len(set(tracklets))} tracklets")
     for name, describe in (
         ("colours", histograms),
         (arguments.model, lambda crops: extractor.extract(crops).descriptors),
     ):
-        gallery, queries = (describe(crops) for crops in (images, changed))
-        report(name, "as they are", *judge(gallery, gallery, tracklets, frames, apart=0))
-        report(name, "25 frames apart", *judge(gallery, gallery, tracklets, frames, apart=APART))
-        report(name, "query changed", *judge(queries, gallery, tracklets, frames, apart=0))
+        gallery = describe(images)
+        if arguments.truth is not None:
+            report(name, "other tracklets", *judge(gallery, gallery, people, tracklets, frames, apart=np.inf))
+            continue
+        report(name, "as they are", *judge(gallery, gallery, people, tracklets, frames, apart=0))
+        report(name, "25 frames apart", *judge(gallery, gallery, people, tracklets, frames, apart=APART))
+        report(name, "query changed", *judge(describe(changed), gallery, people, tracklets, frames, apart=0))
 
 
-def crops_of(video: Path) -> tuple[list[Image], NDArray[np.str_], NDArray[np.int64]]:
-    """Index a video and return its crops, with the tracklet and the frame of each."""
+def crops_of(video: Path) -> pd.DataFrame:
+    """Index a video and return its crops."""
     with tempfile.TemporaryDirectory() as place, Store.open(place) as store:
         index(store, IndexRequest(sources=(str(video),), executor="inline"), ignore_stages)
-        columns = ["crop_id", "tracklet", "frame", "image"]
-        rows = [row for batch in store.crops.scan(columns) for row in batch.to_pylist()]
-    rows.sort(key=lambda row: (row["tracklet"], row["frame"]))
-    images = [decode_image(row["image"]) for row in rows]
-    return images, np.array([row["tracklet"] for row in rows]), np.array([row["frame"] for row in rows])
+        crops = store.crops(["crop_id", "tracklet", "frame", "x", "y", "w", "h", "image"])
+    return crops.sort_values(["tracklet", "frame"], ignore_index=True)
+
+
+def identities(crops: pd.DataFrame, truth: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the person of each crop, -1 for nobody."""
+    pids = np.full(len(crops), -1)
+    by_frame = dict(list(truth.groupby("frame")))
+    for row, crop in enumerate(crops.itertuples()):
+        if (boxes := by_frame.get(crop.frame)) is not None:
+            overlaps = iou_matrix(np.array([[crop.x, crop.y, crop.w, crop.h]]), boxes[BOX].to_numpy())[0]
+            if overlaps.max() >= SAME_PERSON:
+                pids[row] = boxes["pid"].to_numpy()[overlaps.argmax()]
+    return pids
 
 
 def change(image: Image, rng: np.random.Generator) -> Image:
@@ -92,15 +118,24 @@ def histogram(image: Image) -> NDArray[np.float32]:
 
 
 def judge(
-    queries: Descriptors, gallery: Descriptors, tracklets: NDArray[np.str_], frames: NDArray[np.int64], *, apart: int
+    queries: Descriptors,
+    gallery: Descriptors,
+    people: NDArray[Any],
+    tracklets: NDArray[np.str_],
+    frames: NDArray[np.int64],
+    *,
+    apart: float,
 ) -> tuple[int, float, float]:
-    """Return the number of queries with a match, mAP and Rank-1 in percent."""
+    """Return the number of queries with a match, mAP and Rank-1 in percent.
+
+    Crops of the query's own tracklet that are fewer than `apart` frames away are left out.
+    """
     distances = part_visible_distance(queries, gallery)
     precision, first = [], []
     for query, row in enumerate(distances):
         near = (tracklets == tracklets[query]) & (np.abs(frames - frames[query]) < apart)
         kept = np.flatnonzero(~near & (np.arange(len(row)) != query))
-        matches = (tracklets[kept] == tracklets[query])[np.argsort(row[kept], kind="stable")]
+        matches = (people[kept] == people[query])[np.argsort(row[kept], kind="stable")]
         if matches.any():
             at = np.flatnonzero(matches)
             precision.append(np.mean((np.arange(len(at)) + 1) / (at + 1)))
