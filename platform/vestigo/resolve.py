@@ -1,7 +1,7 @@
 """Resolve which model a command uses.
 
-A *reference* names a model: `default`, a package folder, `hub:ID`, or an entry of the store's registry by its name, its
-digest or at least the first 6 digits of it. A command without a reference follows one of these rules:
+A *reference* names a model: `default`, a shipped model, a package folder, `hub:ID`, or an entry of the store's registry
+by its name, its digest or at least the first 6 digits of it. A command without a reference follows one of these rules:
 
 - Index: the serving model, else the package `default` (`resolve_index_model`). Repeating stale runs: the serving model,
   else the newest with crops (`resolve_reindex_model`).
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from vestigo.store.models.records import Model
 from vestigo_models.errors import ModelError, StoreError, UsageError
 from vestigo_models.schemas.attributes import AttributeSchema
+from vestigo_models.shipped import SHIPPED, shipped_name
 
 if TYPE_CHECKING:
     from vestigo.store.models.repository import ModelRepository
@@ -39,7 +40,7 @@ class ModelRegistry(Protocol):
 
 def is_package(ref: str) -> bool:
     """Return whether a reference is the place of a package and not a name of the registry."""
-    return ref == "default" or ref.startswith("hub:") or (Path(ref) / "config.json").is_file()
+    return shipped_name(ref) is not None or ref.startswith("hub:") or (Path(ref) / "config.json").is_file()
 
 
 def find_registered(registry: ModelRegistry, ref: str) -> Model:
@@ -58,7 +59,9 @@ def open_model(registry: ModelRegistry, ref: str) -> ModelPackage:
     """Load the model of a reference; raises as `find_registered` and `open_registered`."""
     from vestigo_models.inference.package import ModelPackage
 
-    return ModelPackage.from_pretrained(ref) if is_package(ref) else open_registered(find_registered(registry, ref))
+    if _is_registered(registry, ref):
+        return open_registered(find_registered(registry, ref))
+    return ModelPackage.from_pretrained(ref)
 
 
 def open_registered(model: Model) -> ModelPackage:
@@ -67,6 +70,10 @@ def open_registered(model: Model) -> ModelPackage:
 
     try:
         package = ModelPackage.from_pretrained(model.location)
+        if model.location == "default" and package.digest != model.digest:
+            # Stores of earlier versions name the default of their time so.
+            others = map(ModelPackage.from_pretrained, SHIPPED)
+            package = next((other for other in others if other.digest == model.digest), package)
     except ModelError:
         raise ModelError(
             f"model {model.name} of the store is no longer at {model.location}; give its place with --model"
@@ -80,8 +87,8 @@ def open_registered(model: Model) -> ModelPackage:
 
 
 def locate_model(registry: ModelRegistry, ref: str) -> str:
-    """Return the place of a reference's package: `default`, a folder or `hub:ID`. Raises as `open_model`."""
-    if is_package(ref):
+    """Return the place of a reference's package: a shipped model, a folder or `hub:ID`. Raises as `open_model`."""
+    if not _is_registered(registry, ref):
         return ref
     model = find_registered(registry, ref)
     open_registered(model)
@@ -90,7 +97,7 @@ def locate_model(registry: ModelRegistry, ref: str) -> str:
 
 def resolve_digest(registry: ModelRegistry, ref: str) -> str:
     """Return the digest of a reference's model; a registered package is not read. Raises as `open_model`."""
-    return open_model(registry, ref).digest if is_package(ref) else find_registered(registry, ref).digest
+    return (find_registered if _is_registered(registry, ref) else open_model)(registry, ref).digest
 
 
 def resolve_index_model(registry: ModelRegistry, ref: str | None) -> str | None:
@@ -166,6 +173,11 @@ def require_attributes(model: Model) -> AttributeSchema:
             "out, or index with a model that was trained with attributes"
         )
     return model.facts.attributes
+
+
+def _is_registered(registry: ModelRegistry, ref: str) -> bool:
+    """Return whether a reference is looked up in the registry; its models come before shipped ones of the same name."""
+    return not is_package(ref) or (ref in SHIPPED and registry.models.find(ref) is not None)
 
 
 def _label(model: Model) -> str:

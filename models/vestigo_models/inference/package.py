@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,10 +30,10 @@ from vestigo_models.networks.weights import (
 )
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_models.schemas.regions import RegionSchema
+from vestigo_models.shipped import SHIPPED, shipped_folder, shipped_name
 from vestigo_models.strict_model import StrictModel
 
 HUB_PREFIX = "hub:"
-DEFAULT_PACKAGE = "tiny"
 Triple = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 Scale = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
 
@@ -169,16 +168,21 @@ def package_network(config: PackageConfig, trained: ReidNetwork) -> ModelPackage
 
 
 def resolve_model(ref: str | Path) -> Path:
-    """Return the folder of a package: `default` (ships with Vestigo), a folder, or `hub:ID`; ModelError without one."""
+    """Return the folder of a package: `default`, a name of `SHIPPED`, a folder, or `hub:ID`; ModelError without one."""
     name = str(ref)
-    if name == "default":
-        return Path(str(resources.files("vestigo_models") / "packages" / DEFAULT_PACKAGE))
+    if (shipped := shipped_name(name)) is not None:
+        if name != "default" and (Path(name) / CONFIG).is_file():
+            raise ModelError(
+                f"{name} is a model that ships with Vestigo, and a folder here; give ./{name} for the folder"
+            )
+        return shipped_folder(shipped)
     if name.startswith(HUB_PREFIX):
         return _fetch(name)
     folder = Path(ref)
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         raise ModelError(
-            f"model {name!r}: no folder with {CONFIG} and {WEIGHTS}; give `default`, such a folder or `hub:ID`"
+            f"model {name!r}: no folder with {CONFIG} and {WEIGHTS}, and none of those that ship with Vestigo"
+            f" ({', '.join(SHIPPED)}); give `default`, such a folder or `hub:ID`"
         )
     return folder
 

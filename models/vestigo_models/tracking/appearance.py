@@ -5,15 +5,14 @@ Tracklets are then those of the footage and the detector alone, and the limits o
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib import resources
-from pathlib import Path
 
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage
+from vestigo_models.shipped import shipped_folder
 
-PACKAGE = Path(str(resources.files("vestigo_models") / "packages" / "tiny"))
+PACKAGE = shipped_folder("tiny")
 BATCH = 32
 
 Embed = Callable[[Sequence[UInt8Array]], Descriptors]

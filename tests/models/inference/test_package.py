@@ -11,6 +11,7 @@ from vestigo_models.inference.package import ModelPackage, PackageConfig, packag
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.networks.weights import CONFIG, WEIGHTS
+from vestigo_models.shipped import SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,20 @@ def test_digest_covers_output_settings_only(package: ModelPackage) -> None:
     assert digest(input_size=(64, 32)) != package.digest
 
 
-def test_shipped_package_is_small() -> None:
-    folder = resolve_model("default")
-    assert (folder / WEIGHTS).stat().st_size <= 8 * 2**20
-    assert ModelPackage.from_pretrained("default").input_size == (128, 64)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_packages_are_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (resolve_model(name) / WEIGHTS).stat().st_size <= 12 * 10**6
+    package = ModelPackage.from_pretrained(name)
+    assert (package.name, package.input_size) == (name, (128, 64))
+    monkeypatch.chdir(tmp_path)
+    package.save_pretrained(tmp_path / name)
+    with pytest.raises(ModelError, match=f"give ./{name} for the folder"):
+        resolve_model(name)
+    assert resolve_model(f"./{name}") == Path(name)
+
+
+def test_default_is_the_first_shipped_package() -> None:
+    assert resolve_model("default") == resolve_model(SHIPPED[0])
 
 
 class TestWrongPackages:

@@ -13,19 +13,26 @@ from vestigo.instants import parse_instant, parse_zone
 from vestigo_models.config_files import read_yaml
 from vestigo_models.detection.registry import AUTO, DETECTORS
 from vestigo_models.errors import ConfigError, key_path, quote
+from vestigo_models.shipped import shipped_name
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_workers.executors.base import ExecutorSettings
 
 CROPS_SCHEMA_VERSION = 2
 
 
-def absolute_reference(reference: str) -> str:
+def absolute_path(reference: str) -> str:
     """Return the absolute path of an existing file or folder, and any other reference unchanged."""
-    return str(Path(reference).resolve()) if reference != "default" and os.path.exists(reference) else reference
+    return str(Path(reference).resolve()) if os.path.exists(reference) else reference
 
 
-Reference = Annotated[str, AfterValidator(absolute_reference)]
-"""A source or a model. Paths are absolute: a run can be resumed, and its frames read, from another folder."""
+def absolute_reference(model: str) -> str:
+    """Return the absolute path of an existing package, and any other reference unchanged, such as a shipped model."""
+    return absolute_path(model) if shipped_name(model) is None else model
+
+
+# Paths are absolute: a run can be resumed, and its frames read, from another folder.
+Source = Annotated[str, AfterValidator(absolute_path)]
+ModelReference = Annotated[str, AfterValidator(absolute_reference)]
 
 
 class IndexRequest(ExecutorSettings):
@@ -39,8 +46,8 @@ class IndexRequest(ExecutorSettings):
         name_pattern: regular expression of paths with the groups camera, date and time; see
             `vestigo.ingest.sources.naming`.
         fps: frames per second of video that are examined.
-        model: `default`, a package folder, `hub:ID`, or a name or digest of the store's registry; by default the
-            serving model.
+        model: `default`, `small`, `tiny`, a package folder, `hub:ID`, or a name or digest of the store's registry; by
+            default the serving model.
         detector: one of `DETECTORS.usages`.
         crops_per_tracklet: how many of a tracklet's best crops are kept.
         slice_seconds: seconds of video per shard, rounded to keyframes.
@@ -49,13 +56,13 @@ class IndexRequest(ExecutorSettings):
             GPU, and 1 on a CPU.
     """
 
-    sources: tuple[Reference, ...] = Field(min_length=1)
+    sources: tuple[Source, ...] = Field(min_length=1)
     camera: str | None = Field(default=None, min_length=1)
     start: datetime | None = None
     timezone: str = "UTC"
     name_pattern: str | None = None
     fps: float = Field(default=5.0, gt=0, le=240)
-    model: Reference = "default"
+    model: ModelReference = "default"
     detector: Annotated[str, AfterValidator(DETECTORS.absolute)] = AUTO
     crops_per_tracklet: int = Field(default=8, ge=1)
     slice_seconds: float = Field(default=30.0, gt=0)

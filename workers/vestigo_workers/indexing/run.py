@@ -25,6 +25,7 @@ from vestigo_models.errors import FingerprintMismatch, SourceError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, resolve_model
 from vestigo_models.progress import OpenProgress, ProgressCallback, ignore_stages
+from vestigo_models.shipped import shipped_name
 from vestigo_models.tracking.appearance import appearance_digest
 from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.plan import shard_plans, survey
@@ -47,9 +48,9 @@ class IndexSetup:
 
     @property
     def location(self) -> str:
-        """Where a search loads the model from: `default` or `hub:ID` if it is named so, else its folder."""
+        """Where a search loads the model from: a shipped model or `hub:ID` if it is named so, else its folder."""
         model = self.request.model
-        return model if model == "default" or model.startswith("hub:") else self.resolved.model
+        return shipped_name(model) or (model if model.startswith("hub:") else self.resolved.model)
 
     @property
     def config(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vestigo_models.inference.region_finder import MOST_IMAGES
 from vestigo_models.parsing.registry import PARSERS
 from vestigo_workers.executors.base import ExecutorSettings
 from vestigo_workers.indexing.plan import KEYS_PER_QUERY, Spool
-from vestigo_workers.indexing.request import Reference
+from vestigo_workers.indexing.request import ModelReference
 
 REGIONS_SCHEMA_VERSION = 1
 
@@ -35,7 +35,7 @@ class FinderSettings(ExecutorSettings):
 
     parser: Annotated[str, AfterValidator(PARSERS.absolute)] = "default"
     label_map: dict[str, str] | None = None
-    model: Reference | None = None
+    model: ModelReference | None = None
     fls: FlsConfig = FlsConfig()
 
 
