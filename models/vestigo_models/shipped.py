@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-SHIPPED = ("tiny",)
+SHIPPED = ("small", "tiny")
 """The default model first; `tiny` is for machines where `small` is too slow."""
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vestigo.store.location import CATALOGUE
+
 
 def reflect(store: Path) -> dict[str, Any]:
     """Return the SQL schema of a store in a folder.
@@ -17,8 +19,7 @@ def reflect(store: Path) -> dict[str, Any]:
     Returns:
         `revision` of Alembic, `tables` with columns, keys, constraints and indexes, and `triggers`.
     """
-    (catalogue,) = store.glob("*.sqlite")
-    engine = sa.create_engine(f"sqlite:///{catalogue}")
+    engine = sa.create_engine(f"sqlite:///{store / CATALOGUE}")
     inspector = sa.inspect(engine)
     tables = sorted(inspector.get_table_names())
     with engine.connect() as connection:

@@ -17,7 +17,7 @@ from vestigo_ui.cli.parser_options import ParserOption
 def evaluate_command(
     *,
     dataset: Annotated[Path, Argument(help="Folder or archive in the layout of Market-1501, DukeMTMC-reID or MSMT17.")],
-    model: Annotated[str, Option(help="Model: default, a package folder, or hub:ID.")] = "default",
+    model: Annotated[str, Option(help="Model: default, small, tiny, a package folder, or hub:ID.")] = "default",
     compare: Annotated[
         str | None, Option(help="Another model on the same images: the advantage of --model, with 95 % intervals.")
     ] = None,

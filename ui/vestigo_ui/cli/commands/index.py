@@ -53,8 +53,8 @@ def index_command(
     model: Annotated[
         str | None,
         Option(
-            help="default, a package folder, hub:ID, or a name or digest of `vestigo models list`. Default: the "
-            "serving model, else default."
+            help="default, small, tiny, a package folder, hub:ID, or a name or digest of `vestigo models list`. "
+            "Default: the serving model, else default."
         ),
     ] = None,
     detector: Annotated[str | None, Option(help=f"{DETECTORS.usage}. Default: auto.")] = None,

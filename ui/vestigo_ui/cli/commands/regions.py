@@ -49,10 +49,10 @@ def regions_command(
     model: Annotated[
         str,
         Option(
-            help="Model whose features --fls clusters: default, a package folder, hub:ID, or with --store a name or "
-            "digest of `vestigo models list`."
+            help="Model whose features --fls clusters: a shipped one (tiny sees the most cells), a package folder, "
+            "hub:ID, or with --store a name or digest of `vestigo models list`."
         ),
-    ] = "default",
+    ] = "tiny",
     foreground: Annotated[
         Literal["classifier", "activation"] | None,
         Option(
