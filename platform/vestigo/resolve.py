@@ -3,7 +3,8 @@
 A *reference* names a model: `default`, a shipped model, a package folder, `hub:ID`, or an entry of the store's registry
 by its name, its digest or at least the first 6 digits of it. A command without a reference follows one of these rules:
 
-- Index: the serving model, else the package `default` (`resolve_index_model`). Repeating stale runs: the serving model,
+- Index: the serving model, else the shipped model that the store's newest crops are of, since another version may have
+  had another default, else `default` (`resolve_index_model`). Repeating stale runs: the serving model,
   else the newest with crops (`resolve_reindex_model`).
 - Search and review: a search answers with the serving model, else with the newest that has crops, and refuses if the
   gallery also holds crops of other models, because an answer from part of the gallery would look complete. A promoted
@@ -69,11 +70,7 @@ def open_registered(model: Model) -> ModelPackage:
     from vestigo_models.inference.package import ModelPackage
 
     try:
-        package = ModelPackage.from_pretrained(model.location)
-        if model.location == "default" and package.digest != model.digest:
-            # Stores of earlier versions name the default of their time so.
-            others = map(ModelPackage.from_pretrained, SHIPPED)
-            package = next((other for other in others if other.digest == model.digest), package)
+        package = ModelPackage.from_pretrained(_place(model))
     except ModelError:
         raise ModelError(
             f"model {model.name} of the store is no longer at {model.location}; give its place with --model"
@@ -86,13 +83,25 @@ def open_registered(model: Model) -> ModelPackage:
     return package
 
 
+def _place(model: Model) -> str:
+    """Return where the package of a registered model is.
+
+    Stores of earlier versions call the default of their time `default`; it is known by its digest.
+    """
+    from vestigo_models.inference.package import ModelPackage
+
+    if model.location != "default":
+        return model.location
+    return next((name for name in SHIPPED if ModelPackage.from_pretrained(name).digest == model.digest), "default")
+
+
 def locate_model(registry: ModelRegistry, ref: str) -> str:
     """Return the place of a reference's package: a shipped model, a folder or `hub:ID`. Raises as `open_model`."""
     if not _is_registered(registry, ref):
         return ref
     model = find_registered(registry, ref)
     open_registered(model)
-    return model.location
+    return _place(model)
 
 
 def resolve_digest(registry: ModelRegistry, ref: str) -> str:
@@ -102,7 +111,8 @@ def resolve_digest(registry: ModelRegistry, ref: str) -> str:
 
 def resolve_index_model(registry: ModelRegistry, ref: str | None) -> str | None:
     """Return the place of the model to index with, None for the default package. Raises as `open_model`."""
-    ref = registry.models.serving() if ref is None else ref
+    if ref is None:
+        ref = registry.models.serving() or _shipped_in_use(registry)
     return None if ref is None else locate_model(registry, ref)
 
 
@@ -173,6 +183,17 @@ def require_attributes(model: Model) -> AttributeSchema:
             "out, or index with a model that was trained with attributes"
         )
     return model.facts.attributes
+
+
+def _shipped_in_use(registry: ModelRegistry) -> str | None:
+    """Return the shipped model that the newest crops are of, None for no crops or another model."""
+    from vestigo_models.inference.package import ModelPackage
+
+    counts = registry.models.crop_counts()
+    model = next((model for model in registry.models.list() if model.digest in counts), None)
+    if model is None or model.name not in SHIPPED or ModelPackage.from_pretrained(model.name).digest != model.digest:
+        return None
+    return model.name
 
 
 def _is_registered(registry: ModelRegistry, ref: str) -> bool:

@@ -65,10 +65,13 @@ class CameraBias:
 
     @classmethod
     def of(cls, sums: Mapping[Hashable, CameraSums], blocks: Sequence[int]) -> CameraBias:
-        """Compute the bias from the sums of all cameras; one camera alone has none."""
-        if len(sums) < 2:
-            return cls(offsets={}, blocks=blocks)
+        """Compute the bias from the sums of all cameras; one camera alone has none.
+
+        Models of older stores have several blocks of unknown lengths; their bias is not removed.
+        """
         cameras = sorted(sums, key=str)
+        if len(cameras) < 2 or len(blocks or (0,)) != len(sums[cameras[0]].weights):
+            return cls(offsets={}, blocks=blocks)
         totals = np.stack([sums[camera].vectors for camera in cameras]) * UNIT
         tracklets = np.stack([sums[camera].weights for camera in cameras]) * UNIT
         counts = np.repeat(tracklets, blocks or (totals.shape[1],), axis=1)

@@ -117,3 +117,10 @@ def test_camera_without_crops_is_not_corrected(unknown: str | None) -> None:
     bias = CameraBias.of(sum_by_camera(crops, np.ones(60), pa.array(["a", "b"] * 30)), BLOCKS)
     assert bias.remove(crops, pa.array([unknown] * 60, pa.string())) is crops
     assert not np.array_equal(bias.remove(crops, pa.array(["a"] * 60)).vectors, crops.vectors)
+
+
+def test_blocks_of_unknown_length_are_not_corrected() -> None:
+    crops = people(np.random.default_rng(4), 60)
+    cameras = np.repeat([0, 1], 30)
+    bias = CameraBias.of(sum_by_camera(crops, np.ones(60), cameras), ())
+    assert bias.remove(crops, cameras) is crops
