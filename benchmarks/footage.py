@@ -3,11 +3,11 @@
     python benchmarks/footage.py shared/data/pedestrians.avi [--model default] [--truth gt.txt]
 
 The footage is indexed with the embedded defaults, and every crop is a query against all others. With truth in MOT
-format, a person is the one whose box overlaps the crop most, by an IoU of at least 0.5; crops of nobody are left out,
-and each query is compared with crops of other tracklets only. Without truth a tracklet counts as one person, though a
-person who crosses twice has two tracklets, and a tracklet may hold two people. Then there are three settings, each
-harder: crops as they are; without crops within 25 frames, which any image comparison finds; and with the query under
-other light, at another distance, in another box, half of them mirrored.
+format, a person is the one whose box overlaps the crop most, by an IoU of at least 0.5; crops without a person are left
+out, and each query is compared with crops of other tracklets only. Without truth a tracklet counts as one person,
+though a person who crosses twice has two tracklets, and a tracklet may hold two people. Then there are three settings,
+each harder: crops as they are; without crops within 25 frames, which any image comparison finds; and with the query
+under other light, at another distance, in another box, half of them mirrored.
 
 The peer is a colour histogram (HSV, 8x4x4 bins in each of six stripes).
 """
@@ -79,7 +79,7 @@ def crops_of(video: Path) -> pd.DataFrame:
 
 
 def identities(crops: pd.DataFrame, truth: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the person of each crop, -1 for nobody."""
+    """Return the person of each crop, -1 for none."""
     pids = np.full(len(crops), -1)
     by_frame = dict(list(truth.groupby("frame")))
     for row, crop in enumerate(crops.itertuples()):

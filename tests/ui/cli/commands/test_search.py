@@ -120,7 +120,8 @@ def test_box_cuts_the_person_out_of_a_frame(search: Any, archive: Path, tmp_path
     cv2.imwrite(str(tmp_path / "frame.png"), frame)
     result = search(tmp_path / "frame.png", "--box", "100,50,32,64")
     assert result["results"][0]["crop"] == crop_of(3, 2)
-    assert result["results"][0]["distance"] == pytest.approx(0, abs=1e-6)
+    # Not 0: the camera of the frame is unknown, and the crop is without the bias of its own.
+    assert result["results"][0]["distance"] == pytest.approx(0, abs=1e-4)
 
 
 def test_several_views_and_the_scope(search: Any, archive: Path) -> None:
