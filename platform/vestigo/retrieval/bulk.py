@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,7 +51,8 @@ class BulkQueries:
     """Q queries of the model with digest `model`."""
 
     names: Sequence[str]
-    features: CropFeatures  # Fused features, Q rows
+    # Fused features, Q rows; those of images have the bias of their cameras
+    features: CropFeatures
     own: Sequence[Sequence[str]]  # Ids of the crops that each query is made of; its ranking does not contain them
     model: str
     kind: QueryKind
@@ -188,12 +189,14 @@ def rank_gallery(
         UsageError, ConfigError: As `FilteredScan.of`.
     """
     model, snapshot = require_crops(store, queries.model), store.crops.snapshot()
-    scan = FilteredScan.of(Gallery.of(store, model), queries.features, scope, filter_config)
+    gallery = Gallery.of(store, model)
+    features = _without_camera_bias(gallery, queries) if queries.kind == "images" else queries.features
+    scan = FilteredScan.of(gallery, features, scope, filter_config)
     before()
     depth = top + max((len(own) for own in queries.own), default=0)
     ranking = Ranking.empty(len(queries.names), depth)
     for batch in scan.batches():
-        ranking = ranking.add(queries.features.descriptors, batch)
+        ranking = ranking.add(features.descriptors, batch)
         progress(ranking.compared, None)
     ranking = ranking.excluding(queries.own, top)
     truth = RankingTruth.of(store, model, scope, distinct_ids([ranking.ids.reshape(-1), *map(_encode, queries.own)]))
@@ -229,6 +232,38 @@ def rank_gallery(
     )
 
 
+def _without_camera_bias(gallery: Gallery, queries: BulkQueries) -> CropFeatures:
+    """Return the features of image queries without the bias of those cameras that the store knows."""
+    if not gallery.bias.offsets:
+        return queries.features
+    crops = distinct_ids(map(_encode, queries.own))
+    truth = RankingTruth.of(gallery.store, gallery.model, EVERYWHERE, crops)
+    own, labels = _stored(queries, truth)
+    cameras = [_label_of(positions, truth, labels, row)[1] for row, positions in enumerate(own)]
+    descriptors = gallery.bias.remove(queries.features.descriptors, pa.array(cameras, pa.string()))
+    return replace(queries.features, descriptors=descriptors)
+
+
+def _stored(queries: BulkQueries, truth: RankingTruth) -> tuple[list[Int64Array], Sequence[tuple[int, str]]]:
+    """Return the positions in `truth` of those crops of each query that are in the store, and the labels of queries."""
+    positions_of = [truth.positions(_encode(crops)) for crops in queries.own]
+    own = [positions[truth.camids[positions] != UNKNOWN_CAMERA] for positions in positions_of]
+    # The identities of a dataset that is not in the store have no relation to those in the store.
+    return own, queries.labels if any(map(len, own)) else ()
+
+
+def _label_of(
+    own: Int64Array, truth: RankingTruth, labels: Sequence[tuple[int, str]], position: int
+) -> tuple[int | None, str | None]:
+    """Return the identity and the camera of a query: those of its own crops, None if these differ, else its label."""
+    if not len(own):
+        return labels[position] if labels else (None, None)
+    pids, camids = np.unique(truth.pids[own]), np.unique(truth.camids[own])
+    camera = truth.cameras[camids[0]] if len(camids) == 1 else None
+    is_known = camera is not None and len(pids) == 1 and pids[0] != UNKNOWN_PID
+    return int(pids[0]) if is_known else None, camera
+
+
 def _encode(crops: Sequence[str]) -> NDArray[np.bytes_]:
     return np.array([crop.encode() for crop in crops], dtype="S")
 
@@ -256,11 +291,7 @@ def _ranking_batches(queries: BulkQueries, ranking: Ranking, truth: RankingTruth
 def _query_batches(queries: BulkQueries, ranking: Ranking, truth: RankingTruth) -> Iterator[pa.RecordBatch]:
     """Yield the queries (`vestigo.store.parquet.schemas.QUERIES`), a few at a time."""
     lengths = (ranking.distances < np.inf).sum(axis=1).tolist()
-    # Positions in `truth` of those crops of each query that are in the store.
-    positions_of = [truth.positions(_encode(crops)) for crops in queries.own]
-    own = [positions[truth.camids[positions] != UNKNOWN_CAMERA] for positions in positions_of]
-    # The identities of a dataset that is not in the store have no relation to those in the store.
-    labels = queries.labels if any(map(len, own)) else ()
+    own, labels = _stored(queries, truth)
     for start in range(0, len(queries.names), QUERIES_A_BATCH):
         rows = [
             _query_row(queries, position, own[position], truth, labels) | {"rows": lengths[position]}
@@ -272,12 +303,8 @@ def _query_batches(queries: BulkQueries, ranking: Ranking, truth: RankingTruth) 
 def _query_row(
     queries: BulkQueries, position: int, own: Int64Array, truth: RankingTruth, labels: Sequence[tuple[int, str]]
 ) -> dict[str, object]:
-    """Return a row of `QUERIES`, with the identity and the camera of the query's own crops, None if they differ."""
-    pid, camera = labels[position] if labels else (None, None)
-    if len(own):
-        pids, camids = np.unique(truth.pids[own]), np.unique(truth.camids[own])
-        camera = truth.cameras[camids[0]] if len(camids) == 1 else None
-        pid = int(pids[0]) if camera is not None and len(pids) == 1 and pids[0] != UNKNOWN_PID else None
+    """Return a row of `QUERIES`."""
+    pid, camera = _label_of(own, truth, labels, position)
     own_in_gallery = int(truth.in_gallery[own].sum()) if pid is not None else 0
     by_camera = {} if pid is None else truth.matches.get(pid, {})
     matches = {truth.cameras[camid]: count for camid, count in by_camera.items()}

@@ -11,13 +11,14 @@ from tests.support.fake_pipeline import MODEL
 from tests.support.sightings_archive import add, random_files
 from vestigo.ranking.camera_bias import CameraBias, sum_by_camera
 from vestigo.resolve import resolve_search_model
-from vestigo.retrieval.bulk import crop_queries, rank_gallery, tracklet_queries
+from vestigo.retrieval.bulk import BulkQueries, crop_queries, rank_gallery, tracklet_queries
 from vestigo.retrieval.gallery import Scope
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import search_query
 from vestigo.store.open import Store
 from vestigo_models.errors import StoreError, UsageError
 from vestigo_models.inference.distance import Descriptors
+from vestigo_models.inference.features import CropFeatures
 
 
 def test_crop_finds_its_own_person_and_not_itself() -> None:
@@ -206,3 +207,29 @@ def test_descriptors_are_compared_without_the_bias_of_cameras(tmp_path: Path) ->
         assert len(result.hits) > 100
         for hit in result.hits:
             assert hit.distance == pytest.approx(wanted[hit.crop], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_image_queries_rank_like_the_crops_that_they_show(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s") as store:
+        add(store, [rows for part in (random_files(0, prefix="a"), random_files(1, prefix="b")) for rows in part])
+        crops = store.crops(["crop_id", "camera", "embedding"], model=MODEL)
+        ids, cameras = crops["crop_id"].tolist()[:6], crops["camera"].tolist()[:6]
+        rank_gallery(store, crop_queries(store, ids), "crops", top=20)
+        wanted = store.rankings("crops")
+        vectors = np.stack(crops["embedding"][:6]).astype(np.float32)
+        descriptors = Descriptors(vectors=vectors, visible=np.empty((6, 0), np.bool_), always=1)
+        features = CropFeatures(
+            descriptors=descriptors, probabilities=np.empty((6, 0), np.float32), areas=np.empty((6, 0), np.float32)
+        )
+        # The first five are stored, with their cameras; the dataset names the camera of the last one.
+        own = [*((crop,) for crop in ids[:5]), ("f" * 20,)]
+        labels = [*[(0, "elsewhere")] * 5, (0, cameras[5])]
+        images = BulkQueries(names=ids, features=features, own=own, model=MODEL, kind="images", labels=labels)
+        rank_gallery(store, images, "images", top=21)
+        found = store.rankings("images")
+        found = found[found["query"] != found["crop"]]
+        for query in ids:
+            expected, actual = (rows[rows["query"] == query].head(20) for rows in (wanted, found))
+            assert expected["crop"].tolist() == actual["crop"].tolist()
+            np.testing.assert_allclose(actual["distance"], expected["distance"], atol=1e-5)
