@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -133,3 +136,16 @@ def test_cluster_that_cannot_be_joined_is_one_line(
     with pytest.raises(WorkError) as raised:
         connect()
     assert str(raised.value) == message
+
+
+@pytest.mark.ray
+def test_workers_get_as_much_of_the_processor_as_the_command() -> None:
+    program = (
+        "import os, ray\n"
+        "from vestigo_workers.executors.cluster import connect\n"
+        "connect()\n"
+        "print(ray.get(ray.remote(lambda: os.nice(0)).remote()))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == os.nice(0)
