@@ -4,10 +4,12 @@
 
 The footage is indexed with the embedded defaults, and every crop is a query against all others. With truth in MOT
 format, a person is the one whose box overlaps the crop most, by an IoU of at least 0.5; crops without a person are left
-out, and each query is compared with crops of other tracklets only. Without truth a tracklet counts as one person,
-though a person who crosses twice has two tracklets, and a tracklet may hold two people. Then there are three settings,
-each harder: crops as they are; without crops within 25 frames, which any image comparison finds; and with the query
-under other light, at another distance, in another box, half of them mirrored.
+out. Each query is compared with crops of other tracklets only: with all of them, and with those of people who were in
+view together with the person of the query at any time. Where the truth gives a person who returns a new identity, only
+these are known to be other people. Without truth a tracklet counts as one person, though a person who crosses twice has
+two tracklets, and a tracklet may hold two people. Then there are three settings, each harder: crops as they are;
+without crops within 25 frames, which any image comparison finds; and with the query under other light, at another
+distance, in another box, half of them mirrored.
 
 The peer is a colour histogram (HSV, 8x4x4 bins in each of six stripes).
 """
@@ -23,7 +25,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tracking import BOX, read_truth
+from truth import BOX, read_truth
 
 from vestigo.store.open import Store
 from vestigo_models.detection.base import iou_matrix
@@ -48,8 +50,11 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, help="boxes and identities in MOT format")
     arguments = parser.parse_args()
     crops = crops_of(arguments.video)
+    met: dict[int, set[int]] = {}
     if arguments.truth is not None:
-        crops = crops.assign(pid=identities(crops, read_truth(arguments.truth)))
+        truth = read_truth(arguments.truth)
+        met = people_met(truth)
+        crops = crops.assign(pid=identities(crops, truth))
         crops = crops[crops["pid"] >= 0].reset_index(drop=True)
     images = [decode_image(image) for image in crops["image"]]
     tracklets, frames = crops["tracklet"].to_numpy(str), crops["frame"].to_numpy()
@@ -64,6 +69,8 @@ def main() -> None:
         gallery = describe(images)
         if arguments.truth is not None:
             report(name, "other tracklets", *judge(gallery, gallery, people, tracklets, frames, apart=np.inf))
+            scores = judge(gallery, gallery, people, tracklets, frames, apart=np.inf, met=met)
+            report(name, "of people met", *scores)
             continue
         report(name, "as they are", *judge(gallery, gallery, people, tracklets, frames, apart=0))
         report(name, "25 frames apart", *judge(gallery, gallery, people, tracklets, frames, apart=APART))
@@ -88,6 +95,15 @@ def identities(crops: pd.DataFrame, truth: pd.DataFrame) -> NDArray[np.int64]:
             if overlaps.max() >= SAME_PERSON:
                 pids[row] = boxes["pid"].to_numpy()[overlaps.argmax()]
     return pids
+
+
+def people_met(truth: pd.DataFrame) -> dict[int, set[int]]:
+    """Return for each person all people who were in view in the same frame at any time, the person itself included."""
+    met: dict[int, set[int]] = {pid: set() for pid in truth["pid"].unique().tolist()}
+    for _, pids in truth.groupby("frame")["pid"]:
+        for pid in pids.tolist():
+            met[pid].update(pids.tolist())
+    return met
 
 
 def change(image: Image, rng: np.random.Generator) -> Image:
@@ -125,16 +141,19 @@ def judge(
     frames: NDArray[np.int64],
     *,
     apart: float,
+    met: dict[int, set[int]] | None = None,
 ) -> tuple[int, float, float]:
     """Return the number of queries with a match, mAP and Rank-1 in percent.
 
-    Crops of the query's own tracklet that are fewer than `apart` frames away are left out.
+    Crops of the query's own tracklet that are fewer than `apart` frames away are left out, and with `met` those of
+    people whom the person of the query did not meet.
     """
     distances = part_visible_distance(queries, gallery)
     precision, first = [], []
     for query, row in enumerate(distances):
         near = (tracklets == tracklets[query]) & (np.abs(frames - frames[query]) < apart)
-        kept = np.flatnonzero(~near & (np.arange(len(row)) != query))
+        known = np.ones(len(row), dtype=bool) if met is None else np.isin(people, list(met[people[query]]))
+        kept = np.flatnonzero(~near & known & (np.arange(len(row)) != query))
         matches = (people[kept] == people[query])[np.argsort(row[kept], kind="stable")]
         if matches.any():
             at = np.flatnonzero(matches)

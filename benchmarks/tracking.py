@@ -36,6 +36,7 @@ import pyarrow as pa
 import torch
 from scipy.optimize import linear_sum_assignment
 from trackeval.metrics import CLEAR, HOTA, Identity
+from truth import BOX, read_truth
 
 from tests.support.crop_candidates import candidate_table
 from vestigo.datasets.synthetic import write_rendered
@@ -52,7 +53,6 @@ from vestigo_models.tracking.appearance import appearance_embed
 from vestigo_models.tracking.config import TrackingConfig
 from vestigo_models.tracking.tracker import is_person_track
 
-BOX = ["x", "y", "w", "h"]
 MIN_IOU = 0.5
 AT_MIN_IOU = {"THRESHOLD": MIN_IOU, "PRINT_CONFIG": False}
 PEERS = ("bytetrack", "botsort")
@@ -151,20 +151,6 @@ def peer_tracks(
             people = groups.filter(lambda of: is_person_track(of["score"].to_numpy(), of["motion"].to_numpy(), config))
             kept[peer] = people.rename(columns={"track": "tracklet"})
     return kept
-
-
-def read_truth(path: Path) -> pd.DataFrame:
-    """Return the columns frame (from 0), pid, x, y, w, h of a file in MOT format."""
-    with path.open(encoding="utf-8") as file:
-        has_header = not file.readline().split(",")[0].strip().isdigit()
-    table = pd.read_csv(path, header=0 if has_header else None)
-    if not has_header:
-        if table.shape[1] > 6:
-            table = table[table[6] != 0]
-        table[0] -= 1
-    table = table.iloc[:, :6]
-    table.columns = pd.Index(["frame", "pid", *BOX])
-    return table
 
 
 def sequence(truth: pd.DataFrame, detections: pd.DataFrame, frames: list[int], track: str) -> dict[str, Any]:
