@@ -9,8 +9,10 @@ from vestigo_models.networks.config import BackboneName
 from vestigo_models.training.config import PAPER
 
 IMAGES_SEEN = 320_000
-"""Images of real people that a training draws in all its epochs by default: 25 epochs of Market-1501."""
+"""Images of real people that a training from random weights draws in all its epochs: 25 epochs of Market-1501."""
 LEAST_EPOCHS, MOST_EPOCHS = 20, 120
+PRETRAINED_SHARE = 0.35
+"""Share of these epochs that a training from given weights has."""
 
 
 class Recipe(NamedTuple):
@@ -30,4 +32,5 @@ def choose_recipe(backbone: BackboneName, *, is_rendered: bool, is_pretrained: b
         name = "rendered-pretrained" if is_pretrained else "rendered"
         return Recipe(name, None, f"{images:,} images of rendered people, {start}")
     epochs = min(max(round(IMAGES_SEEN / images), LEAST_EPOCHS), MOST_EPOCHS)
-    return Recipe("real-pretrained" if is_pretrained else "real", epochs, f"{images:,} images of real people, {start}")
+    epochs = round(PRETRAINED_SHARE * epochs) if is_pretrained else epochs
+    return Recipe("real", epochs, f"{images:,} images of real people, {start}")

@@ -15,7 +15,7 @@ from vestigo_models.training.recipes import choose_recipe
         ("tiny", True, False, "rendered"),
         ("small", True, True, "rendered-pretrained"),
         ("tiny", False, False, "real"),
-        ("small", False, True, "real-pretrained"),
+        ("small", False, True, "real"),
     ],
 )
 def test_recipe_follows_backbone_images_and_weights(
@@ -29,6 +29,14 @@ def test_recipe_follows_backbone_images_and_weights(
 @pytest.mark.parametrize(("images", "epochs"), [(100, 120), (3_200, 100), (12_936, 25), (100_000, 20)])
 def test_few_real_images_are_seen_more_often(images: int, epochs: int) -> None:
     assert choose_recipe("tiny", is_rendered=False, is_pretrained=False, images=images).epochs == epochs
+
+
+def test_given_weights_need_fewer_epochs() -> None:
+    random, given = (
+        choose_recipe("small", is_rendered=False, is_pretrained=start, images=12_936) for start in (False, True)
+    )
+    assert (random.epochs, given.epochs) == (25, 9)
+    assert random.name == given.name
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

@@ -31,7 +31,7 @@ RecipeOption = Annotated[
     str,
     Option(
         "--recipe",
-        help="Optimiser, schedule and augmentation: paper, rendered, rendered-pretrained, real or real-pretrained. "
+        help="Optimiser, schedule and augmentation: paper, rendered, rendered-pretrained or real. "
         "auto chooses by backbone, weights and images.",
     ),
 ]
