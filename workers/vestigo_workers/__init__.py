@@ -12,5 +12,5 @@ elif {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ) or (Path.home()
     # accepts one.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Ray gives its workers the least of the processor (nice 15): while anything else computes, an index run hardly advances.
+# Ray gives its workers the least of the processor (nice 15): while anything else computes, a run hardly advances.
 os.environ.setdefault("RAY_worker_niceness", "0")
