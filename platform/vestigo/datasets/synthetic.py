@@ -10,6 +10,8 @@ videos/camera-C.mp4, truth.parquet                 H.264; columns video, frame, 
 import hashlib
 import json
 import multiprocessing
+import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -108,7 +110,8 @@ def write_rendered(
     parts: dict[str, str] = {}
     tables: list[pa.Table] = []
     # Spawned workers share nothing with this process, so threads and open files here cannot hang them.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, initializer=_end_with_parent) as pool:
         try:
             for done, (name, digest) in enumerate(pool.map(scene.write_crop, planned, chunksize=16), start=1):
                 parts[name] = digest
@@ -134,6 +137,18 @@ def write_rendered(
     parts["market_attribute.mat"] = hashlib.sha256(labels.tobytes()).hexdigest()
     whole = hashlib.sha256("".join(f"{name} {parts[name]}\n" for name in sorted(parts)).encode())
     return {"identities": identities, "images": len(planned), "videos": videos, "digest": whole.hexdigest()}
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when its parent does: the parent's queue does not close if it is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _check_schema(schema: AttributeSchema) -> None:

@@ -1,6 +1,9 @@
 """The synthetic dataset loads like Market-1501, and its digest depends on the seed only."""
 
 import multiprocessing
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +166,34 @@ def test_killed_render_worker_is_reported_in_one_line(tmp_path: Path) -> None:
 
     with pytest.raises(WorkError, match=f"rendering into {tmp_path / 'out'} was killed"):
         write_rendered(tmp_path / "out", "small", 20, 2, 2, seed=4, progress=kill, processes=1)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import multiprocessing, sys, time; from pathlib import Path\n"
+        "from vestigo.datasets.synthetic import write_rendered\n"
+        "def report(done, total):\n"
+        "    print(*(child.pid for child in multiprocessing.active_children()), flush=True); time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    write_rendered(Path(sys.argv[1]), 'small', 20, 2, 2, progress=report, processes=2)\n"
+    )
+    script = tmp_path / "render.py"
+    script.write_text(code)
+    with subprocess.Popen([sys.executable, script, tmp_path / "out"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        workers = [int(word) for word in process.stdout.readline().split()]
+        assert len(workers) == 2
+        assert all(map(is_running, workers))
+        process.kill()
+    for _ in range(200):
+        if not any(map(is_running, workers)):
+            return
+        time.sleep(0.05)
+    pytest.fail("workers are still running")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
