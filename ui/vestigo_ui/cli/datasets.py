@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,7 +59,12 @@ def read_dataset_for_model(
     return _print_notes(load_dataset_for_model(source, schema, **hold_out.arguments, **options))
 
 
-def _print_notes(dataset: ReidDataset) -> ReidDataset:
-    for text in dataset.notes:
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what a user must know of a dataset, such as identities that were held out."""
+    for text in notes:
         note(text)
+
+
+def _print_notes(dataset: ReidDataset) -> ReidDataset:
+    print_notes(dataset.notes)
     return dataset

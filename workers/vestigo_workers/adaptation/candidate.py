@@ -68,6 +68,7 @@ class AdaptResult:
     records: tuple[EpochRecord, ...]  # of the base and of every epoch
     best: EpochRecord  # of the epoch whose teacher is the candidate
     tested_on: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # of the datasets that it was tested on
     verdict: GateDecision
     promoted: bool
     scores: PairEvaluation | None  # on the first test; None if no epoch was better than the base
@@ -145,7 +146,12 @@ def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProg
         settings = replace(request, promote=request.promote and serving[0] != candidate.digest)
         judgement = judge_candidate(store, candidate, serving, tests, settings, open_progress, gain=gain)
     return AdaptResult(
-        **facts, tested_on=tuple(tests), verdict=judgement.verdict, promoted=judgement.promoted, scores=judgement.scores
+        **facts,
+        tested_on=tuple(tests),
+        notes=tuple(text for dataset in tests.values() for text in dataset.notes),
+        verdict=judgement.verdict,
+        promoted=judgement.promoted,
+        scores=judgement.scores,
     )
 
 

@@ -65,6 +65,7 @@ class CandidateResult:
     examples: int
     replayed: int
     tested_on: str
+    notes: tuple[str, ...]  # of the dataset that it was tested on
     verdict: GateDecision
     promoted: bool
     scores: PairEvaluation
@@ -138,6 +139,7 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         examples=len(examples),
         replayed=data.replayed,
         tested_on=test,
+        notes=() if dataset is None else tuple(dataset.notes),
         verdict=judgement.verdict,
         promoted=judgement.promoted,
         scores=judgement.scores,

@@ -57,12 +57,14 @@ def test_json_has_the_keys_of_retrain_and_facts_of_the_run(
 
     def adapt(_store: object, request: AdaptRequest, _progress: object) -> AdaptResult:
         requests.append(request)
-        return result(tmp_path)
+        return result(tmp_path, notes=("no test split: 30 of 150 training identities are held out",))
 
     monkeypatch.setattr(candidate, "adapt_candidate", adapt)
     arguments = ["adapt", "--store", store, "--base", "tiny", "--epochs", "3", "--seed", "7"]
     assert run([*arguments, "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
+    streams = capsys.readouterr()
+    assert "no test split: 30 of 150 training identities are held out" in streams.err
+    printed = json.loads(streams.out)
     assert (printed["model"], printed["promoted"]) == ("tiny-adapted", True)
     assert (printed["before"]["mAP"], printed["after"]["mAP"]) == (50.0, 59.0)
     assert printed["reasons"] == ["silhouette across cameras 0.200 before, 0.300 after"]

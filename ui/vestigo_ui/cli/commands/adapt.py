@@ -11,6 +11,7 @@ from typer import Option
 
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.retrain import difference_rows, print_scores, print_verdict
+from vestigo_ui.cli.datasets import print_notes
 from vestigo_ui.cli.output import Output, command_line, make_table, out, progress_stages
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def adapt_command(
     )
     with opts.open_store(store) as opened, progress_stages() as open_progress:
         result = adapt_candidate(opened, request, open_progress)
+    print_notes(result.notes)
     return Output(_row(result, store), _print)
 
 

@@ -11,6 +11,7 @@ from typer import Option
 
 from vestigo.resolve import open_model
 from vestigo_ui.cli import options as opts
+from vestigo_ui.cli.datasets import print_notes
 from vestigo_ui.cli.output import Output, command_line, make_table, number_text, out, progress_stages
 
 if TYPE_CHECKING:
@@ -108,11 +109,13 @@ def retrain_command(
 
 
 def run_retraining(store: Store, request: RetrainRequest) -> CandidateResult:
-    """Train and evaluate a candidate under progress bars."""
+    """Train and evaluate a candidate under progress bars, and print the notes of its test data."""
     from vestigo_workers.retraining.candidate import retrain_candidate
 
     with progress_stages() as open_progress:
-        return retrain_candidate(store, request, open_progress)
+        candidate = retrain_candidate(store, request, open_progress)
+    print_notes(candidate.notes)
+    return candidate
 
 
 def candidate_row(candidate: CandidateResult, store: str) -> dict[str, Any]:
