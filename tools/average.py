@@ -1,8 +1,8 @@
 """Average the weights of two model packages of one network, one of which was trained from the other.
 
-    python -m tools.average models/vestigo_models/packages/small stage-4 --share 0.6 averaged
+    python -m tools.average models/vestigo_models/packages/small stage-4 averaged --share 0.75
 
-Such an average often knows people of other cameras better than both of its models (Wortsman et al., "Robust fine-tuning
+Such an average can know people of other cameras better than both of its models (Wortsman et al., "Robust fine-tuning
 of zero-shot models", CVPR 2022). Everything but the weights is that of the second package.
 """
 

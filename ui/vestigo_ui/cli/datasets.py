@@ -47,7 +47,9 @@ def read_dataset(source: Path, hold_out: HoldOutOptions = HoldOutOptions(), **op
     """Load a dataset and print its notes; `options` are those of `vestigo.datasets.recognise.load_dataset`."""
     from vestigo.datasets.recognise import load_dataset
 
-    return _print_notes(load_dataset(source, **hold_out.arguments, **options))
+    dataset = load_dataset(source, **hold_out.arguments, **options)
+    print_notes(dataset.notes)
+    return dataset
 
 
 def read_dataset_for_model(
@@ -56,15 +58,12 @@ def read_dataset_for_model(
     """Load a dataset with a model's attributes if it has labels of them, and print its notes."""
     from vestigo.datasets.recognise import load_dataset_for_model
 
-    return _print_notes(load_dataset_for_model(source, schema, **hold_out.arguments, **options))
+    dataset = load_dataset_for_model(source, schema, **hold_out.arguments, **options)
+    print_notes(dataset.notes)
+    return dataset
 
 
 def print_notes(notes: Iterable[str]) -> None:
     """Print what a user must know of a dataset, such as identities that were held out."""
     for text in notes:
         note(text)
-
-
-def _print_notes(dataset: ReidDataset) -> ReidDataset:
-    print_notes(dataset.notes)
-    return dataset

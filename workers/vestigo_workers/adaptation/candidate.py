@@ -68,7 +68,7 @@ class AdaptResult:
     records: tuple[EpochRecord, ...]  # of the base and of every epoch
     best: EpochRecord  # of the epoch whose teacher is the candidate
     tested_on: tuple[str, ...]
-    notes: tuple[str, ...] = ()  # of the datasets that it was tested on
+    notes: tuple[str, ...]  # of the datasets that it was tested on
     verdict: GateDecision
     promoted: bool
     scores: PairEvaluation | None  # on the first test; None if no epoch was better than the base
@@ -138,7 +138,7 @@ def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProg
             )
             shutil.rmtree(out)
             refused = GateDecision(promoted=False, reasons=(reason,))
-            return AdaptResult(**facts, tested_on=(), verdict=refused, promoted=False, scores=None)
+            return AdaptResult(**facts, tested_on=(), notes=(), verdict=refused, promoted=False, scores=None)
         register_candidate(store, reference, base, out, {"adapted": candidate.config.trained_on["adaptation"]})
         tests = _tests(store, crops_of, base.schema, request.data, Path(temporary), open_progress)
         before, after = records[0].criterion, best.criterion

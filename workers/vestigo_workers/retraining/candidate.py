@@ -139,7 +139,7 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         examples=len(examples),
         replayed=data.replayed,
         tested_on=test,
-        notes=() if dataset is None else tuple(dataset.notes),
+        notes=() if dataset is None else dataset.notes,
         verdict=judgement.verdict,
         promoted=judgement.promoted,
         scores=judgement.scores,

@@ -41,6 +41,7 @@ def result(folder: Path, **changes: Any) -> AdaptResult:
         "records": (BASE, BETTER),
         "best": BETTER,
         "tested_on": ("rendered people",),
+        "notes": (),
         "verdict": GateDecision(promoted=True, reasons=("silhouette across cameras 0.200 before, 0.300 after",)),
         "promoted": True,
         "scores": PairEvaluation(

@@ -1,4 +1,4 @@
-"""`vestigo retrain`: what is said of the test data. tests/end_to_end/test_review_loop.py trains for real."""
+"""What `vestigo retrain` prints of its test data. tests/end_to_end/test_review_loop.py runs whole trainings."""
 
 from types import SimpleNamespace
 from typing import Any, cast
