@@ -23,14 +23,20 @@ if TYPE_CHECKING:
 Visit = Callable[..., "Page"]
 
 
+def shown_crops(page: Page) -> list[str]:
+    """Wait for the results; return their crops in order. The page may be quiet before the results are on it."""
+    results(page).first.wait_for(timeout=PATIENCE_S * 1000)
+    settled(page)
+    crops: list[str] = results(page).evaluate_all("(buttons) => buttons.map((button) => button.dataset.crop)")
+    return crops
+
+
 def test_thirty_quick_verdicts_are_all_saved(visit: Visit, screen: Screen, pristine: Archive) -> None:
     from playwright.sync_api import expect
 
     query = pristine.crops[2]["crop_id"]
     page = visit(f"/find?crop={query}")
-    settled(page)
-    results(page).first.wait_for(timeout=PATIENCE_S * 1000)
-    order = results(page).evaluate_all("(buttons) => buttons.map((button) => button.dataset.crop)")[:30]
+    order = shown_crops(page)[:30]
     assert len(order) == 30
     results(page).first.focus()
     for _ in order:
@@ -75,8 +81,7 @@ def test_verdicts_are_saved_after_server_was_killed(
     query, port = archive.crops[5]["crop_id"], free_port()
     with serve_app(archive.store, tmp_path, port=port) as screen:
         page = enter(f"{screen.url}/find?crop={query}")
-        settled(page)
-        order = results(page).evaluate_all("(buttons) => buttons.map((button) => button.dataset.crop)")[:6]
+        order = shown_crops(page)[:6]
         results(page).first.focus()
         for key in "cccrrr":
             page.keyboard.press(key)
@@ -117,9 +122,7 @@ COUNT_DIALOGS = """
 
 def open_first_result(page: Page) -> tuple[Locator, list[str]]:
     """Ask for the first result, without waiting for it; return the dialog and the crops of all results."""
-    settled(page)
-    results(page).first.wait_for(timeout=PATIENCE_S * 1000)
-    order = results(page).evaluate_all("(buttons) => buttons.map((button) => button.dataset.crop)")
+    order = shown_crops(page)
     results(page).first.click()
     return page.get_by_role("dialog"), order
 
