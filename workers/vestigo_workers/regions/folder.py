@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo.datasets.archive import open_folder
 from vestigo.datasets.files import GALLERY, QUERY, TRAIN, list_files, parse_name
-from vestigo.datasets.recognise import recognise
+from vestigo.datasets.recognise import recognise_files
+from vestigo.ingest.sources.naming import is_archive
 from vestigo.reports.panels import panel
 from vestigo_models.errors import BadInput, UsageError, WorkError
 from vestigo_models.inference.images import IMAGE_SUFFIXES, find_images, read_image
@@ -46,19 +48,24 @@ class SourceImage:
 def source_images(source: Path, out: Path, split: str | None = None) -> list[SourceImage]:
     """Find the images of a source, in order of their paths.
 
-    A dataset gives those of its splits, junk included, or of one `split`; their maps are written to one folder. A
-    folder gives those in and below it, and their maps keep the sub-folders; maps that an earlier call wrote to `out`
-    are skipped.
+    A dataset, a folder or an archive, gives those of its splits, junk included, or of one `split`; their maps are
+    written to one folder. Another folder gives those in and below it, and their maps keep the sub-folders; maps that an
+    earlier call wrote to `out` are skipped.
 
     Raises:
-        UsageError: There is no image, or two of them would have one map.
+        UsageError: There is no image, two of them would have one map, or the dataset has no such split.
+        DatasetError: The archive cannot be read or holds no dataset.
     """
-    layout = recognise(source) if source.is_dir() else None
-    if split is not None and layout is None:
+    root = open_folder(source).root if source.is_file() and is_archive(source.name) else source
+    files = list_files(root) if root.is_dir() else None
+    splits = files.splits if files is not None and recognise_files(files) is not None else {}
+    if split is not None and not splits:
         raise UsageError(f"--split {split}: {source} is no dataset; name the folder of images itself")
-    if layout is not None:
-        splits = list_files(source).splits
-        parts = [splits[name] for key, name in SPLITS.items() if split in (None, key)]
+    if splits:
+        found = {key: splits[name] for key, name in SPLITS.items() if name in splits}
+        if split is not None and split not in found:
+            raise UsageError(f"--split {split}: {source} has no such split; it has {', '.join(found)}")
+        parts = [part for key, part in found.items() if split in (None, key)]
         paths = [part.folder / name for part in parts for name in part.names]
         targets = [Path(path.stem) for path in paths]
     elif source.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,21 @@ def test_subfolders_are_kept_and_output_is_no_input(tmp_path: Path, capsys: Capt
     for camera in ("gate", "hall"):
         assert (source / "labelled" / camera / "a.png").is_file()
         assert make_parser(f"labels:{source / 'labelled' / camera}").label_set.name == "body-regions"
+
+
+def test_archive_of_training_split_is_labelled_and_split_that_it_lacks_refused(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    write_people(tmp_path / "people" / "bounding_box_train", MARKET, tmp_path / "maps")
+    archive = tmp_path / "people.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(tmp_path / "people", "people")
+    parser = ("--parser", f"labels:{tmp_path / 'maps'}")
+    assert run_json(capsys, archive, *parser, "--out", tmp_path / "all")["images"] == 3
+    assert run_json(capsys, archive, *parser, "--split", "train", "--out", tmp_path / "train")["images"] == 3
+    assert {path.stem for path in (tmp_path / "all").glob("*.png")} == set(MARKET)
+    lacking = refused(capsys, archive, *parser, "--split", "query", "--out", tmp_path / "query")
+    assert "has no such split; it has train" in lacking
 
 
 def test_images_of_one_identity_are_clustered_together(people: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typer import Argument, Option
 from vestigo.resolve import locate_model
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli import options as opts
-from vestigo_ui.cli.datasets import read_dataset
+from vestigo_ui.cli.datasets import print_notes, read_dataset
 from vestigo_ui.cli.output import (
     Output,
     make_table,
@@ -37,7 +37,7 @@ MAX_LISTED = 10
 
 
 def regions_command(
-    source: Annotated[str, Argument(help="Folder of images, one image, a dataset; with --store a run.")],
+    source: Annotated[str, Argument(help="Folder of images, one image, a dataset or its archive; with --store a run.")],
     parser: ParserOption = "default",
     folder: Annotated[
         Path | None, Option("--out", help="Folder for one label map per image; with --store for the images of --panel.")
@@ -161,13 +161,17 @@ def _label_folder(
     """Write the label maps of a folder or dataset, and compare them with true ones if that is requested."""
     import torch
 
+    from vestigo.datasets.archive import open_folder
     from vestigo.evaluation.fls import FusionEvaluator, shares_of_oracle
+    from vestigo.ingest.sources.naming import is_archive
     from vestigo_workers.regions.folder import SPLITS, label_images, source_images
     from vestigo_workers.regions.worker import make_finder
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
     judge = FusionEvaluator(read_dataset(source), settings.fls) if with_judge else None
+    if not with_judge and source.is_file() and is_archive(source.name):
+        print_notes(open_folder(source).notes)
     started = time.monotonic()
     images = source_images(source, target, split)
     # One thread, as in the actors: the order of sums, and so the maps, do not depend on the number of cores.
