@@ -11,27 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vestigo_models.errors import VestigoError
+from vestigo_models.inference.average import average_packages
 from vestigo_models.inference.package import ModelPackage, resolve_model
-
-
-def average(first: Path, second: Path, share: float) -> ModelPackage:
-    """Return the second package with the weights (1 - share) * first + share * second.
-
-    Raises:
-        ModelError: A package cannot be read.
-        SystemExit: The networks differ, or `share` is not between 0 and 1.
-    """
-    if not 0 <= share <= 1:
-        raise SystemExit(f"--share {share}: give a number from 0 to 1")
-    base, trained = ModelPackage.from_pretrained(first), ModelPackage.from_pretrained(second)
-    if base.config.network != trained.config.network:
-        raise SystemExit(f"{first} and {second} are different networks: give a model and one that was trained from it")
-    state = trained.network.state_dict()
-    for name, before in base.network.state_dict().items():
-        if before.is_floating_point():
-            state[name] = before.lerp(state[name], share)
-    trained.network.load_state_dict(state)
-    return ModelPackage(trained.config, trained.network)
 
 
 def main() -> None:
@@ -43,7 +25,11 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.5, help="of the second model's weights")
     arguments = parser.parse_args()
     first, second = resolve_model(arguments.first), resolve_model(arguments.second)
-    average(first, second, arguments.share).save_pretrained(arguments.out)
+    try:
+        base, trained = ModelPackage.from_pretrained(first), ModelPackage.from_pretrained(second)
+        average_packages(base, trained, arguments.share).save_pretrained(arguments.out)
+    except VestigoError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Evaluate the serving and the candidate model on the same test images, and read the scores that the registry keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,19 +40,36 @@ def evaluate_pair(
 
     Raises ModelError if the serving model can be evaluated on attributes and the candidate cannot.
     """
+    return next(evaluate_candidates(dataset, serving, [candidate], device=device, progress=progress))
+
+
+def evaluate_candidates(
+    dataset: ReidDataset,
+    serving: ModelPackage,
+    candidates: Iterable[ModelPackage],
+    *,
+    device: str = "cpu",
+    progress: OpenProgress = ignore_stages,
+) -> Iterator[PairEvaluation]:
+    """Yield what `evaluate_pair` returns for each candidate, one after the other; the serving model is evaluated once.
+
+    Raises ModelError as `evaluate_pair`.
+    """
     options = EvaluationOptions()
-    before, after = (
-        evaluate_model(dataset, Extractor(package, device), options, progress) for package in (serving, candidate)
-    )
-    if before.attributes is not None and after.attributes is None:
-        reason = "; ".join(after.notes) or "it predicts none"
-        raise ModelError(
-            f"{candidate.name} ({candidate.digest[:12]}) cannot follow {serving.name} ({serving.digest[:12]}), which "
-            f"predicts attributes: {reason}; train the candidate with the same attributes"
+    before = evaluate_model(dataset, Extractor(serving, device), options, progress)
+    for candidate in candidates:
+        after = evaluate_model(dataset, Extractor(candidate, device), options, progress)
+        if before.attributes is not None and after.attributes is None:
+            reason = "; ".join(after.notes) or "it predicts none"
+            raise ModelError(
+                f"{candidate.name} ({candidate.digest[:12]}) cannot follow {serving.name} ({serving.digest[:12]}), "
+                f"which predicts attributes: {reason}; train the candidate with the same attributes"
+            )
+        yield PairEvaluation(
+            before=summarize_scores(before),
+            after=summarize_scores(after),
+            differences=compare(after, before).measures(),
         )
-    return PairEvaluation(
-        before=summarize_scores(before), after=summarize_scores(after), differences=compare(after, before).measures()
-    )
 
 
 def summarize_scores(evaluation: Evaluation) -> dict[str, Any]:

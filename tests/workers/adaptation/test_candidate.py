@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 
 from tests.support.random_models import random_model
 from vestigo.datasets.synthetic import write_rendered
+from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.promotion.gate import GATE, Margins
+from vestigo.promotion.judge import PairEvaluation
 from vestigo.promotion.splits import STORE_SPLIT
 from vestigo.store import faults
 from vestigo.store.open import Store
@@ -20,7 +23,7 @@ from vestigo_models.adaptation.config import AdaptationConfig
 from vestigo_models.errors import StoreError, UsageError
 from vestigo_models.inference.package import ModelPackage
 from vestigo_workers.adaptation import candidate as candidate_module
-from vestigo_workers.adaptation.candidate import RENDERED, AdaptRequest, AdaptResult, adapt_candidate
+from vestigo_workers.adaptation.candidate import RENDERED, SHARES, AdaptRequest, AdaptResult, adapt_candidate
 from vestigo_workers.adaptation.data import collect_crops
 from vestigo_workers.indexing.request import IndexRequest
 from vestigo_workers.indexing.run import index
@@ -132,16 +135,66 @@ def test_killed_adaptation_continues(store: Store, filled: Path, monkeypatch: py
     assert [path.name for path in (filled / "models").iterdir()] == ["base-adapted"]
 
 
-def test_candidate_that_loses_on_labels_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vestigo.evaluation.metrics.bootstrap import Difference
-    from vestigo.promotion.judge import PairEvaluation
+def lose(monkeypatch: pytest.MonkeyPatch, losses: Callable[[ModelPackage], float]) -> list[ModelPackage]:
+    """Let every candidate lose points of mAP in all tests, surely; return the list of candidates of the first test."""
+    seen: list[ModelPackage] = []
 
-    loss = Difference(difference=-8.0, low=-9.0, high=-7.0, chance=0.0, identities=40)
-    pair = PairEvaluation(before={"mAP": 60.0}, after={"mAP": 52.0}, differences={"mAP": loss})
-    monkeypatch.setattr("vestigo_workers.retraining.promotion.evaluate_pair", lambda *_, **__: pair)
+    def evaluate(_: object, serving: ModelPackage, candidates: list[ModelPackage], **__: object) -> Any:
+        for candidate in candidates:
+            seen.append(candidate)
+            loss = losses(candidate)
+            gap = Difference(difference=-loss, low=-loss - 1, high=-loss + 1, chance=0.0, identities=40)
+            yield PairEvaluation(before={"mAP": 60.0}, after={"mAP": 60.0 - loss}, differences={"mAP": gap})
+
+    monkeypatch.setattr("vestigo_workers.retraining.promotion.evaluate_candidates", evaluate)
+    return seen
+
+
+def distance(first: ModelPackage, second: ModelPackage) -> float:
+    """Return the largest difference of two models in any weight."""
+    other = second.network.state_dict()
+    gaps = [
+        float((value - other[name]).abs().max())
+        for name, value in first.network.state_dict().items()
+        if value.is_floating_point()
+    ]
+    return max(gaps)
+
+
+def test_weights_that_lose_are_averaged_with_those_of_base_until_they_pass(
+    store: Store, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ModelPackage.from_pretrained(people / "base")
+    whole: list[float] = []
+
+    def loss(candidate: ModelPackage) -> float:
+        whole.append(distance(candidate, base))
+        return 10 * whole[-1] / whole[0]
+
+    lose(monkeypatch, loss)
+    request = AdaptRequest(base="base", config=CONFIG, by="ana", margins=Margins(mAP=6, rendered=6))
+    result = adapt_candidate(store, request, silent)
+    assert (result.promoted, result.share) == (True, 0.5)
+    candidate = ModelPackage.from_pretrained(result.folder)
+    assert distance(candidate, base) == pytest.approx(whole[0] / 2, rel=1e-3)
+    assert candidate.config.trained_on["adaptation"]["share"] == 0.5
+    assert store.models.serving() == candidate.digest
+    again = adapt_candidate(store, request, silent)
+    assert (again.digest, again.share) == (result.digest, 0.5)
+    # More of the same weights pass wider margins, without another training.
+    monkeypatch.setattr(run_module.AdaptationRun, "_train_epoch", lambda *_: pytest.fail("trained again"))
+    whole.clear()
+    wider = adapt_candidate(store, replace(request, margins=Margins(mAP=20, rendered=20)), silent)
+    assert (wider.promoted, wider.share, wider.folder.name) == (True, 1.0, "base-adapted.2")
+
+
+def test_candidate_that_loses_on_labels_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = lose(monkeypatch, lambda _: 8.0)
     strict = AdaptRequest(base="base", config=CONFIG, by="ana")
     result = adapt_candidate(store, strict, silent)
-    assert not result.promoted
+    assert (result.promoted, result.share) == (False, 1.0)
+    assert result.digest == tried[0].digest
+    assert len({candidate.digest for candidate in tried}) == len(SHARES)
     assert store.models.serving() is None
     assert result.verdict.reasons[0].startswith("mAP: -8.0 points")
     assert f"{RENDERED}: mAP: -8.0 points" in " ".join(result.verdict.reasons)

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,25 +19,30 @@ from vestigo.resolve import locate_model, open_model, resolve_replay_model
 from vestigo.store.faults import fault_point
 from vestigo.store.open import Store
 from vestigo_models.adaptation.config import AdaptationConfig
-from vestigo_models.adaptation.run import CHECKPOINT, EpochRecord
+from vestigo_models.adaptation.run import EpochRecord
 from vestigo_models.errors import ModelError
+from vestigo_models.inference.average import average_packages
 from vestigo_models.inference.package import ModelPackage, PackageConfig, resolve_model
-from vestigo_models.networks.weights import CONFIG, read_config, write_config
+from vestigo_models.networks.weights import CONFIG, read_config
 from vestigo_models.progress import OpenProgress
 from vestigo_models.schemas.attributes import AttributeSchema
 from vestigo_workers.adaptation.data import CollectedCrops, collect_crops, own_test_set
 from vestigo_workers.adaptation.fit import adapt_package
 from vestigo_workers.retraining.promotion import (
+    Judgement,
     PromotionSettings,
     candidates_folder,
     free_folder,
-    judge_candidate,
+    judge_candidates,
     open_serving,
+    record_judgement,
     register_candidate,
 )
 
 MAX_CROPS = 12_000
 """Crops that a model adapts to at most by default."""
+SHARES = (1.0, 0.75, 0.5, 0.25)
+"""Shares of the adapted weights in a candidate, the rest being the base's; the first one that passes is taken."""
 RENDERED_TEST: dict[str, Any] = {"identities": 80, "cameras": 4, "images_per_camera": 2, "seed": 977}
 """Rendered people that no shipped model was trained on; half of the identities are tested."""
 
@@ -66,7 +71,8 @@ class AdaptResult:
     tracklets: int
     cameras: int
     records: tuple[EpochRecord, ...]  # of the base and of every epoch
-    best: EpochRecord  # of the epoch whose teacher is the candidate
+    best: EpochRecord  # of the epoch whose teacher is adapted
+    share: float  # of its weights in the candidate, see `SHARES`; 0 without a candidate
     tested_on: tuple[str, ...]
     notes: tuple[str, ...]  # of the datasets that it was tested on
     verdict: GateDecision
@@ -80,7 +86,8 @@ def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProg
     An adaptation that was interrupted continues if the same command is given for the same crops. The candidate is
     registered with its origin and scores, whatever the decision. It is promoted in one transaction and only if it
     passes the gate: the label-free criterion improved, and neither rendered people nor the labels that the store or
-    `data` has show a loss. Without a better epoch than the base there is no candidate.
+    `data` has show a loss. If the adapted weights do not pass, averages with the base's are tried (`SHARES`). Without a
+    better epoch than the base there is no candidate.
 
     Raises:
         UsageError: There are too few crops, clusters or cameras.
@@ -96,12 +103,11 @@ def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProg
     with TemporaryDirectory(prefix=".adapt-crops-", dir=home) as temporary:
         collected = collect_crops(store, crops_of, request.crops, Path(temporary) / "crops", open_progress("crops"))
         key = _key(base, request, collected)
-        out = _find_adapted(home, key)
+        margins = asdict(request.margins)
+        out, work = _find_candidate(home, key, margins), home / f".adapt-{key[:16]}"
         if out is None:
-            work = home / f".adapt-{key[:16]}"
-            location = resolve_model(locate_model(store, reference))
             adapt_package(
-                location,
+                resolve_model(locate_model(store, reference)),
                 collected.data,
                 request.config,
                 work,
@@ -110,19 +116,10 @@ def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProg
                 open_progress=open_progress,
                 trained_on={"adapted": {"base": base.digest, "key": key}},
             )
-            out = free_folder(home, request.name or f"{base.name.removesuffix('-adapted')}-adapted")
-            package = ModelPackage.from_pretrained(work)
-            write_config(work, package.config.model_copy(update={"name": out.name}))
-            fault_point("adapt.finished")
-            work.rename(out)
-            fault_point("adapt.stored")
-        (out / CHECKPOINT).unlink(missing_ok=True)
-        candidate = ModelPackage.from_pretrained(out)
-        records = _read_records(candidate)
+        adapted = ModelPackage.from_pretrained(out or work)
+        records = tuple(EpochRecord(**record) for record in adapted.config.trained_on["adaptation"]["epochs"])
         best = max(records, key=lambda record: (record.criterion, -record.epoch))
         facts: dict[str, Any] = {
-            "digest": candidate.digest,
-            "folder": out,
             "base": base.digest,
             "serving": serving[1].digest,
             "crops": len(collected.data),
@@ -131,28 +128,81 @@ def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProg
             "records": records,
             "best": best,
         }
+        name = request.name or f"{base.name.removesuffix('-adapted')}-adapted"
         if best.epoch == 0:
-            reason = (
-                f"no epoch improved on the base: silhouette across cameras {records[0].criterion:.3f} before, at most "
-                f"{max((record.criterion for record in records[1:]), default=0.0):.3f} after"
-            )
-            shutil.rmtree(out)
-            refused = GateDecision(promoted=False, reasons=(reason,))
-            return AdaptResult(**facts, tested_on=(), notes=(), verdict=refused, promoted=False, scores=None)
-        register_candidate(store, reference, base, out, {"adapted": candidate.config.trained_on["adaptation"]})
+            shutil.rmtree(work)
+            return _no_candidate(adapted.digest, home / name, facts)
         tests = _tests(store, crops_of, base.schema, request.data, Path(temporary), open_progress)
-        before, after = records[0].criterion, best.criterion
-        gain = f"silhouette across cameras {before:.3f} before, {after:.3f} after epoch {best.epoch}"
+        gain = (
+            f"silhouette across cameras {records[0].criterion:.3f} before, {best.criterion:.3f} after epoch "
+            f"{best.epoch}"
+        )
+        candidates = [adapted] if out is not None else [average_packages(base, adapted, share) for share in SHARES]
+        judged = list(_until_passed(judge_candidates(candidates, serving[1], tests, request, open_progress, gain=gain)))
+        chosen = len(judged) - 1 if judged[-1].verdict.promoted else 0
+        judgement = judged[chosen]
+        if out is None:
+            out = free_folder(home, name)
+            written = Path(temporary) / "candidate"
+            _write_candidate(candidates[chosen], written, out.name, {"share": SHARES[chosen], "margins": margins})
+            fault_point("adapt.finished")
+            written.rename(out)
+            fault_point("adapt.stored")
+        candidate = ModelPackage.from_pretrained(out)
+        origin = candidate.config.trained_on["adaptation"]
+        if origin["share"] == 1:
+            # Else they stay, as other margins may let more of the adapted weights pass.
+            shutil.rmtree(work, ignore_errors=True)
+        register_candidate(store, reference, base, out, {"adapted": origin})
         settings = replace(request, promote=request.promote and serving[0] != candidate.digest)
-        judgement = judge_candidate(store, candidate, serving, tests, settings, open_progress, gain=gain)
+        promoted = record_judgement(store, candidate, serving, judgement, settings)
     return AdaptResult(
         **facts,
+        digest=candidate.digest,
+        folder=out,
+        share=origin["share"],
         tested_on=tuple(tests),
         notes=tuple(text for dataset in tests.values() for text in dataset.notes),
         verdict=judgement.verdict,
-        promoted=judgement.promoted,
+        promoted=promoted,
         scores=judgement.scores,
     )
+
+
+def _no_candidate(digest: str, folder: Path, facts: Mapping[str, Any]) -> AdaptResult:
+    """Return the result of an adaptation without a better epoch than the base."""
+    before, *after = (record.criterion for record in facts["records"])
+    reason = (
+        f"no epoch improved on the base: silhouette across cameras {before:.3f} before, at most "
+        f"{max(after, default=0.0):.3f} after"
+    )
+    refused = GateDecision(promoted=False, reasons=(reason,))
+    return AdaptResult(
+        **facts,
+        digest=digest,
+        folder=folder,
+        share=0.0,
+        tested_on=(),
+        notes=(),
+        verdict=refused,
+        promoted=False,
+        scores=None,
+    )
+
+
+def _until_passed(judgements: Iterator[Judgement]) -> Iterator[Judgement]:
+    """Yield judgements up to the first one of a candidate that passes the gate."""
+    for judgement in judgements:
+        yield judgement
+        if judgement.verdict.promoted:
+            return
+
+
+def _write_candidate(package: ModelPackage, folder: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """Write a candidate with its name; the facts are added to those of its adaptation."""
+    trained_on = package.config.trained_on
+    changes = {"name": name, "trained_on": {**trained_on, "adaptation": {**trained_on["adaptation"], **facts}}}
+    ModelPackage(package.config.model_copy(update=changes), package.network).save_pretrained(folder)
 
 
 def _key(base: ModelPackage, request: AdaptRequest, collected: CollectedCrops) -> str:
@@ -162,20 +212,16 @@ def _key(base: ModelPackage, request: AdaptRequest, collected: CollectedCrops) -
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _find_adapted(home: Path, key: str) -> Path | None:
-    """Return the folder of the candidate that an earlier run with the same key left, None without one."""
+def _find_candidate(home: Path, key: str, margins: Mapping[str, float]) -> Path | None:
+    """Return the folder of the candidate that an earlier run with the same key and margins left, None without one."""
     for config in sorted(home.glob(f"[!.]*/{CONFIG}")):
         try:
             trained_on = read_config(config.parent, PackageConfig, "model").trained_on
         except ModelError:
             continue
-        if trained_on.get("adapted", {}).get("key") == key:
+        if trained_on.get("adapted", {}).get("key") == key and trained_on["adaptation"].get("margins") == margins:
             return config.parent
     return None
-
-
-def _read_records(candidate: ModelPackage) -> tuple[EpochRecord, ...]:
-    return tuple(EpochRecord(**record) for record in candidate.config.trained_on["adaptation"]["epochs"])
 
 
 def _tests(

@@ -27,8 +27,9 @@ from vestigo_workers.retraining.promotion import (
     PromotionSettings,
     candidates_folder,
     free_folder,
-    judge_candidate,
+    judge_candidates,
     open_serving,
+    record_judgement,
     register_candidate,
 )
 
@@ -129,7 +130,8 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         candidate = ModelPackage.from_pretrained(out)
         register_candidate(store, request.base, base, out, origin)
         test = STORE_SPLIT if dataset is None else split_name(dataset)
-        judgement = judge_candidate(store, candidate, serving, {test: test_data}, request, open_progress)
+        judgement = next(judge_candidates([candidate], serving[1], {test: test_data}, request, open_progress))
+        promoted = record_judgement(store, candidate, serving, judgement, request)
     return CandidateResult(
         digest=candidate.digest,
         folder=out,
@@ -141,7 +143,7 @@ def retrain_candidate(store: Store, request: RetrainRequest, open_progress: Open
         tested_on=test,
         notes=() if dataset is None else dataset.notes,
         verdict=judgement.verdict,
-        promoted=judgement.promoted,
+        promoted=promoted,
         scores=judgement.scores,
     )
 

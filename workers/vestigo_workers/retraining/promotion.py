@@ -1,15 +1,16 @@
 """What every candidate model goes through: a folder, the registry, the gate, and promotion in one transaction."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from vestigo.datasets.reid import ReidDataset
+from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.promotion.gate import MEAN_AP, RENDERED, GateDecision, Margins, decide_promotion, gate_record
-from vestigo.promotion.judge import PairEvaluation, evaluate_pair
+from vestigo.promotion.judge import PairEvaluation, evaluate_candidates
 from vestigo.resolve import locate_model, open_registered
 from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
@@ -34,11 +35,23 @@ class PromotionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """The gate's decision on a candidate, on all tests together, and the scores on the first test."""
+    """The gate's decision on a candidate, on all tests together.
 
+    Attributes:
+        pairs: Test -> its scores and those of the serving model, the first test first.
+        differences: Measure -> by how much it is better; those of other tests than the first are `TEST: MEASURE`. Of
+            rendered people only retrieval counts, as `rendered people: mAP`.
+        verdict: The decision on all differences.
+    """
+
+    pairs: Mapping[str, PairEvaluation]
+    differences: dict[str, Difference | None]
     verdict: GateDecision
-    promoted: bool
-    scores: PairEvaluation
+
+    @property
+    def scores(self) -> PairEvaluation:
+        """The scores on the first test, with the differences of all tests."""
+        return replace(next(iter(self.pairs.values())), differences=self.differences)
 
 
 def candidates_folder(store: Store, folder: Path | None) -> Path:
@@ -78,54 +91,66 @@ def register_candidate(store: Store, base_ref: str, base: ModelPackage, folder: 
     store.models.record_training(candidate.digest, base.digest, origin)
 
 
-def judge_candidate(
-    store: Store,
-    candidate: ModelPackage,
-    serving: tuple[str | None, ModelPackage],
+def judge_candidates(
+    candidates: Sequence[ModelPackage],
+    serving: ModelPackage,
     tests: Mapping[str, ReidDataset],
     settings: PromotionSettings,
     open_progress: OpenProgress,
     *,
     gain: str | None = None,
-) -> Judgement:
-    """Compare a candidate with the serving model, record scores and decision, and promote it if it passes.
-
-    The decision is on the measures of all tests; those of other tests than the first are named `TEST: MEASURE`. Of
-    rendered people only retrieval counts, as `rendered people: mAP`.
+) -> Iterator[Judgement]:
+    """Compare candidates with the serving model, one after the other; the serving model is evaluated once.
 
     Args:
-        store: Store of the models.
-        candidate: Registered candidate.
-        serving: Digest and package as `open_serving` returned them before the training.
+        candidates: Candidates, evaluated when their judgement is asked for.
+        serving: The serving model.
         tests: Test data by the name that the registry keeps.
-        settings: Margins, and whether and by whom it is promoted.
+        settings: Margins of the gate.
         open_progress: Opens progress displays.
-        gain: What is better about the candidate without labels, as `decide_promotion` takes it.
+        gain: What is better about the candidates without labels, as `decide_promotion` takes it.
+    """
+    # All models are shown in the same bars.
+    open_bar = cache(lambda stage: open_progress(f"judging: {stage}"))
+    evaluations = [
+        evaluate_candidates(dataset, serving, candidates, device=settings.device, progress=open_bar)
+        for dataset in tests.values()
+    ]
+    for row in zip(*evaluations, strict=True):
+        pairs = dict(zip(tests, row, strict=True))
+        first = next(iter(pairs))
+        differences = {
+            measure if name == first and name != RENDERED else f"{name}: {measure}": difference
+            for name, pair in pairs.items()
+            for measure, difference in pair.differences.items()
+            if name != RENDERED or measure == MEAN_AP
+        }
+        verdict = decide_promotion(differences, settings.margins, gain=gain)
+        yield Judgement(pairs=pairs, differences=differences, verdict=verdict)
+
+
+def record_judgement(
+    store: Store,
+    candidate: ModelPackage,
+    serving: tuple[str | None, ModelPackage],
+    judgement: Judgement,
+    settings: PromotionSettings,
+) -> bool:
+    """Record the scores of a registered candidate and the gate's decision; promote it if it passed, and return whether.
+
+    `serving` is what `open_serving` returned before the training.
 
     Raises:
         StoreError: If another model was promoted in the meantime.
     """
     digest, package = serving
-    # Both models are shown in the same bars.
-    open_bar = cache(lambda stage: open_progress(f"judging: {stage}"))
-    pairs = {
-        name: evaluate_pair(dataset, package, candidate, device=settings.device, progress=open_bar)
-        for name, dataset in tests.items()
-    }
-    first = next(iter(pairs))
-    differences = {
-        measure if name == first and name != RENDERED else f"{name}: {measure}": difference
-        for name, pair in pairs.items()
-        for measure, difference in pair.differences.items()
-        if name != RENDERED or measure == MEAN_AP
-    }
-    verdict = decide_promotion(differences, settings.margins, gain=gain)
-    gate = gate_record(verdict, digest, differences)
+    verdict, pairs = judgement.verdict, judgement.pairs
+    gate = gate_record(verdict, digest, judgement.differences)
     store.models.record_scores(candidate.digest, {**{name: pair.after for name, pair in pairs.items()}, **gate})
     store.models.record_scores(package.digest, {name: pair.before for name, pair in pairs.items()})
-    promoted = verdict.promoted and settings.promote
-    if promoted:
-        store.models.promote(
-            candidate.digest, by=settings.by, reasons=verdict.reasons, expected_before=digest, account=settings.account
-        )
-    return Judgement(verdict=verdict, promoted=promoted, scores=replace(pairs[first], differences=differences))
+    if not (verdict.promoted and settings.promote):
+        return False
+    store.models.promote(
+        candidate.digest, by=settings.by, reasons=verdict.reasons, expected_before=digest, account=settings.account
+    )
+    return True

@@ -40,6 +40,7 @@ def result(folder: Path, **changes: Any) -> AdaptResult:
         "cameras": 3,
         "records": (BASE, BETTER),
         "best": BETTER,
+        "share": 0.75,
         "tested_on": ("rendered people",),
         "notes": (),
         "verdict": GateDecision(promoted=True, reasons=("silhouette across cameras 0.200 before, 0.300 after",)),
@@ -71,12 +72,14 @@ def test_json_has_the_keys_of_retrain_and_facts_of_the_run(
     assert printed["reasons"] == ["silhouette across cameras 0.200 before, 0.300 after"]
     assert (printed["crops"], printed["cameras"], printed["epoch"]) == (500, 3, 1)
     assert printed["epochs"][1]["criterion"] == 0.3
+    assert printed["share"] == 0.75
     assert "--reindex-stale" in printed["next"]
     assert (requests[0].base, requests[0].config.epochs, requests[0].config.seed) == ("tiny", 3, 7)
     assert run(arguments) == 0
     text = capsys.readouterr().out
     assert "tiny-adapted learned from 500 crops of 100 tracklets and 3 cameras, without labels" in text
     assert "59.0" in text
+    assert "75% of the adapted weights and 25% of the base's, the most that passes" in " ".join(text.split())
     assert "promoted: it serves from now on" in text
 
 

@@ -98,6 +98,7 @@ def _row(result: AdaptResult, store: str) -> dict[str, Any]:
         "tracklets": result.tracklets,
         "cameras": result.cameras,
         "epoch": result.best.epoch,
+        "share": result.share,
         "epochs": [asdict(record) for record in result.records],
         "next": command_line("index", "--reindex-stale", "--store", store) if result.promoted else None,
     }
@@ -119,6 +120,8 @@ def _print(result: Mapping[str, Any]) -> None:
         for record in result["epochs"]
     ]
     out.print(make_table(("epoch", ">clusters", ">clustered", ">silhouette across cameras", ""), rows))
+    if 0 < (share := result["share"]) < 1:
+        out.print(f"{share:.0%} of the adapted weights and {1 - share:.0%} of the base's, the most that passes")
     if result["before"] is not None:
         out.print(f"tested on {result['tested_on'][0]}")
         print_scores(result)
