@@ -103,7 +103,7 @@ def judge_candidates(
     """Compare candidates with the serving model, one after the other; the serving model is evaluated once.
 
     Args:
-        candidates: Candidates, evaluated when their judgement is asked for.
+        candidates: Candidates, each evaluated only when the one before was judged.
         serving: The serving model.
         tests: Test data by the name that the registry keeps.
         settings: Margins of the gate.
