@@ -105,10 +105,10 @@ def embed_crops(
 
 def output_vectors(output: NetworkOutput, package: ModelPackage) -> Tensor:
     """Return the descriptors of B crops as (B, D) unit vectors with gradients."""
-    network = package.config.network
-    visible = region_areas(output)[:, 1:] * prod(package.grid) >= network.visibility_min_cells
+    least = package.config.network.visibility_min_cells
+    visible = region_areas(output)[:, 1:] * prod(package.grid) >= least
     posts = {kind: features.post for kind, features in output.features.items()}
-    return functional.normalize(build_descriptors(posts, visible, concat=network.distance == "concat"), dim=1)
+    return functional.normalize(build_descriptors(posts, visible, package.compared_parts), dim=1)
 
 
 def _by_rows(count: int, ranks: Ranks, progress: ProgressCallback, work: Callable[[Int64Array], None]) -> None:

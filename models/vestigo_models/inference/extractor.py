@@ -92,7 +92,7 @@ class Extractor:
         areas = torch.stack([region_areas(output) for output in outputs]).mean(dim=0)
         visible = areas[:, 1:] * prod(package.grid) >= package.config.network.visibility_min_cells
         posts = {kind: sum(output.features[kind].post for output in outputs) for kind in outputs[0].features}
-        vectors = build_descriptors(posts, visible, concat=package.config.network.distance == "concat")
+        vectors = build_descriptors(posts, visible, package.compared_parts)
         count = len(crops)
         probabilities = _attribute_probabilities(outputs).cpu().numpy()
         if package.schema is not None and package.calibration is not None:
@@ -100,7 +100,7 @@ class Extractor:
         return CropFeatures(
             descriptors=Descriptors(
                 vectors=vectors[:count].cpu().numpy(),
-                visible=visible[:count, : package.parts].cpu().numpy(),
+                visible=visible[:count, list(package.compared_parts or ())].cpu().numpy(),
                 always=package.always,
             ),
             probabilities=probabilities[:count],
@@ -108,24 +108,24 @@ class Extractor:
         )
 
 
-def build_descriptors(posts: dict[str, Tensor], visible: Tensor, *, concat: bool) -> Tensor:
+def build_descriptors(posts: dict[str, Tensor], visible: Tensor, compared: Sequence[int] | None) -> Tensor:
     """Build descriptors of B crops (docs/method.md, section "Distance").
 
     Args:
         posts: Features after their BNNecks by kind, B x D_i.
         visible: l_k, B x (K-1) bool.
-        concat: Whether all features make one block of length 1.
+        compared: Indices of the parts that are compared, from 0 to K-2; None if all features make one block.
 
     Returns:
         Descriptors, B x D float32: blocks of length 1, always-present ones first, invisible parts zero.
     """
-    if concat:
+    if compared is None:
         return functional.normalize(torch.cat([post.float() for post in posts.values()], dim=1), dim=1)
     blocks = [functional.normalize(post.float(), dim=1) for kind, post in posts.items() if kind != PART]
     if PART in posts:
         post = posts[PART].float()
-        parts = post.reshape(len(post), visible.shape[1], -1)
-        blocks.append((functional.normalize(parts, dim=2) * visible[..., None]).flatten(1))
+        parts = post.reshape(len(post), visible.shape[1], -1)[:, list(compared)]
+        blocks.append((functional.normalize(parts, dim=2) * visible[:, list(compared), None]).flatten(1))
     return torch.cat(blocks, dim=1)
 
 

@@ -69,6 +69,9 @@ class PackageConfig(StrictModel):
     def output_settings(self) -> dict[str, Any]:
         """Return the keys that change the model's output; of a calibration these are the temperatures."""
         settings = self.model_dump(mode="json", exclude={"name", "trained_on", "judged", "fls", "calibration"})
+        if self.network.compared_regions is None:
+            # Digests of packages that were made before there was a choice stay.
+            del settings["network"]["compared_regions"]
         return {**settings, "temperatures": (self.calibration or {}).get("temperatures")}
 
 
@@ -79,7 +82,7 @@ class ModelPackage:
     SHA-256 (hex) of weights and output settings.
 
     Raises:
-        ConfigError: If the calibration is invalid, or that of other attributes.
+        ConfigError: If the calibration is invalid or that of other attributes, or a compared region is unknown.
     """
 
     def __init__(self, config: PackageConfig, network: ReidNetwork) -> None:
@@ -88,6 +91,7 @@ class ModelPackage:
         self.schema = config.attributes
         self.regions = config.regions
         self.calibration = _read_calibration(config)
+        self.compared_parts = _compared_parts(config)
         self.digest = weights_digest(config.output_settings(), network.state_dict())
 
     @property
@@ -103,12 +107,17 @@ class ModelPackage:
     @property
     def embedding_dim(self) -> int:
         """D, the length of a descriptor."""
-        return sum(self.network.dims.values())
+        return sum(self.blocks)
 
     @property
     def parts(self) -> int:
-        """Number of parts in a descriptor that may be invisible: K-1, or 0 if parts are not compared separately."""
-        return len(self.regions) - 1 if self.regions and self.config.network.distance == "visible" else 0
+        """Number of parts in a descriptor that may be invisible."""
+        return len(self.compared_parts or ())
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The regions of these parts."""
+        return tuple(self.regions.names[part + 1] for part in self.compared_parts or ()) if self.regions else ()
 
     @property
     def always(self) -> int:
@@ -117,12 +126,12 @@ class ModelPackage:
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Lengths of the blocks of a descriptor: the always-present ones in their order, then the K-1 parts."""
+        """Lengths of the blocks of a descriptor: the always-present ones in their order, then the compared parts."""
         dims = self.network.dims
         if self.config.network.distance == "concat":
-            return (self.embedding_dim,)
+            return (sum(dims.values()),)
         whole = tuple(dim for kind, dim in dims.items() if kind != PART)
-        return whole + (dims[PART] // self.parts,) * self.parts if self.parts else whole
+        return whole if self.regions is None else whole + (dims[PART] // (len(self.regions) - 1),) * self.parts
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -158,6 +167,25 @@ class ModelPackage:
     def save_pretrained(self, folder: Path, *, half: bool = False) -> None:
         """Write the package into a folder; `half` rounds weights to float16, which halves the size."""
         write_package(folder, self.config, self.network.state_dict(), half=half)
+
+
+def _compared_parts(config: PackageConfig) -> tuple[int, ...] | None:
+    """Return the indices of the parts, of K-1, that are compared one by one, None if all features are one block.
+
+    Raises:
+        ConfigError: A region is unknown.
+    """
+    if config.network.distance == "concat":
+        return None
+    if config.regions is None:
+        return ()
+    names = config.regions.names[1:]
+    compared = config.network.compared_regions
+    if compared is None:
+        return tuple(range(len(names)))
+    if unknown := [name for name in compared if name not in names]:
+        raise ConfigError(f"network.compared_regions: no region {', '.join(unknown)} (known: {', '.join(names)})")
+    return tuple(index for index, name in enumerate(names) if name in compared)
 
 
 def package_network(config: PackageConfig, trained: ReidNetwork) -> ModelPackage:

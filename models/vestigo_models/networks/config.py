@@ -31,6 +31,9 @@ class NetworkConfig(StrictModel):
     detach_masks: bool = Field(default=False, description="stop gradients of features at the region probabilities")
     visibility_min_cells: int = Field(default=1, ge=1, le=65536, description="cells of a region that make it visible")
     distance: Literal["visible", "concat"] = Field(default="visible", description="equation 14, or one cosine of all")
+    compared_regions: tuple[str, ...] | None = Field(
+        default=None, description="regions whose features `visible` compares one by one; null: all"
+    )
     attributes: Literal["none", "global", "regions"] = Field(
         default="none", description="read attributes from the global feature, from regions (ALM), or not at all"
     )

@@ -133,6 +133,11 @@ class TrainConfig(StrictModel):
             raise ValueError(
                 f"network.regions={self.network.regions}: label maps from fls.labels={self.fls.labels} have {expected}"
             )
+        known = self.region_schema.names[1:] if self.network.regions else ()
+        if unknown := sorted(set(self.network.compared_regions or ()) - set(known)):
+            raise ValueError(
+                f"network.compared_regions: no region {', '.join(unknown)} (known: {', '.join(known) or 'none'})"
+            )
         if self.frozen_stages and self.network.backbone != "small":
             raise ValueError(f"frozen_stages={self.frozen_stages}: only the backbone small keeps stages; set 0")
         if self.network.awm and self.awm_dropout is not None and self.lambda_attr and not self.awm_aux_loss:

@@ -117,7 +117,7 @@ def block_names(facts: ModelFacts) -> tuple[str, ...]:
     always = (GLOBAL, second, ATTRIBUTES)[: facts.always]
     if facts.regions is None:
         return (*always, *(f"part {number}" for number in range(1, facts.parts + 1)))
-    regions = facts.regions.names[1 : facts.parts + 1]
+    regions = facts.part_names or facts.regions.names[1 : facts.parts + 1]
     return (*always, *(_REGION_LABELS.get(region, region.replace("-", " ")) for region in regions))
 
 

@@ -31,7 +31,7 @@ def describe(
         visible = np.zeros((len(always[0]), 0), dtype=bool)
     else:
         posts["part"] = torch.from_numpy(parts.reshape(len(parts), -1))
-    vectors = build_descriptors(posts, torch.from_numpy(visible), concat=False).numpy()
+    vectors = build_descriptors(posts, torch.from_numpy(visible), range(visible.shape[1])).numpy()
     return Descriptors(vectors=vectors, visible=visible, always=len(always))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.random_models import random_package
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.package import ModelPackage, PackageConfig, package_network
 from vestigo_models.inference.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
@@ -56,6 +57,21 @@ def test_descriptors_are_those_of_the_network(package: ModelPackage, crops: list
     post = package.network(x.permute(2, 0, 1)[None]).features["global"].post[0]
     expected = (post / post.norm()).numpy()
     np.testing.assert_allclose(Extractor(package).extract([crop]).descriptors.vectors[0], expected, atol=2e-5)
+
+
+def test_only_compared_regions_are_in_descriptors(crops: list[np.ndarray]) -> None:
+    whole = random_package()
+    network = whole.config.network.model_copy(update={"compared_regions": ("shoes", "upper")})
+    chosen = ModelPackage(whole.config.model_copy(update={"network": network}), whole.network)
+    assert (chosen.parts, chosen.part_names) == (2, ("upper", "shoes"))
+    every, few = (Extractor(package).extract(crops) for package in (whole, chosen))
+    blocks = np.split(every.descriptors.vectors, np.cumsum(whole.blocks)[:-1], axis=1)
+    kept = [blocks[index] for index in (0, 1, 2, 3 + 1, 3 + 3)]  # always present; upper, shoes
+    np.testing.assert_array_equal(few.descriptors.vectors, np.concatenate(kept, axis=1))
+    np.testing.assert_array_equal(few.descriptors.visible, every.descriptors.visible[:, [1, 3]])
+    np.testing.assert_array_equal(few.areas, every.areas)
+    assert chosen.blocks == tuple(block.shape[1] for block in kept)
+    assert chosen.digest != whole.digest
 
 
 def test_flip_average_ignores_mirroring() -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from vestigo_models.errors import ModelError
+from tests.support.random_models import random_package
+from vestigo_models.errors import ConfigError, ModelError
 from vestigo_models.inference.package import ModelPackage, PackageConfig, package_network, resolve_model
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig
 from vestigo_models.networks.weights import CONFIG, WEIGHTS
+from vestigo_models.schemas.regions import REGIONS
 from vestigo_models.shipped import SHIPPED
 
 
@@ -54,6 +56,20 @@ def test_digest_covers_output_settings_only(package: ModelPackage) -> None:
     assert digest(mean=(0.5, 0.5, 0.5)) != package.digest
     assert digest(flip_average=True) != package.digest
     assert digest(input_size=(64, 32)) != package.digest
+
+
+def test_unknown_compared_regions_are_refused() -> None:
+    package = random_package()
+    network = package.config.network.model_copy(update={"compared_regions": ("upper", "hands")})
+    with pytest.raises(ConfigError, match=r"compared_regions: no region hands \(known: head, upper, lower, shoes"):
+        ModelPackage(package.config.model_copy(update={"network": network}), package.network)
+
+
+def test_model_that_compares_all_regions_keeps_its_digest() -> None:
+    package = random_package()
+    settings = package.config.output_settings()
+    assert "compared_regions" not in settings["network"]
+    assert package.part_names == REGIONS.names[1:]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -68,6 +68,15 @@ def test_invalid_files_are_refused(text: str, tmp_path: Path) -> None:
         TrainConfig.load(tmp_path / "x.yaml")
 
 
+def test_regions_that_a_configuration_lacks_cannot_be_compared() -> None:
+    wanted = {"network.compared_regions": ["upper", "belongings"]}
+    assert TrainConfig.load("fls", wanted).network.compared_regions == ("upper", "belongings")
+    with pytest.raises(ConfigError, match="compared_regions: no region belongings"):
+        TrainConfig.load("parser", wanted)
+    with pytest.raises(ConfigError, match=r"no region belongings, upper \(known: none\)"):
+        TrainConfig.load("baseline", wanted)
+
+
 def test_unknown_name_lists_shipped_configurations() -> None:
     with pytest.raises(ConfigError, match="one of the shipped ones: alm, baseline"):
         TrainConfig.load("basline")

@@ -173,6 +173,10 @@ def test_conditions_are_compared_as_the_search_for_them_does() -> None:
             ["whole crop", "person without background", "head", "upper body", "lower body", "shoes"],
         ),
         (
+            ModelFacts(always=1, parts=2, regions=BODY_REGIONS, part_names=("lower", "shoes")),
+            ["whole crop", "lower body", "shoes"],
+        ),
+        (
             ModelFacts(always=3, parts=2, regions=cluster_regions(3), attributes=MARKET_1501),
             ["whole crop", "person without background", "crop and attributes", "cluster 1", "cluster 2"],
         ),

@@ -21,11 +21,12 @@ class ModelFacts:
 
     Attributes:
         always: Number of features of a descriptor that are always present.
-        parts: Number K-1 of parts that can be invisible.
+        parts: Number of parts that can be invisible.
         blocks: Lengths of a descriptor's blocks, the always present ones first; () for models of older stores, whose
             descriptors are one block.
         attributes: Schema of the attribute probabilities, None without attributes.
         regions: Schema of the region shares, None without regions.
+        part_names: Regions of the parts; by default the first ones of the schema behind the background.
         calibration: Calibration of the package; read by `vestigo_models.attribute_filter.record.Calibration`.
     """
 
@@ -34,6 +35,7 @@ class ModelFacts:
     blocks: tuple[int, ...] = ()
     attributes: AttributeSchema | None = None
     regions: RegionSchema | None = None
+    part_names: tuple[str, ...] = ()
     calibration: dict[str, Any] | None = None
 
     @classmethod
@@ -45,6 +47,7 @@ class ModelFacts:
             blocks=package.blocks,
             attributes=package.schema,
             regions=package.regions,
+            part_names=package.part_names,
             calibration=package.config.calibration,
         )
 
@@ -56,6 +59,7 @@ class ModelFacts:
             "blocks": list(self.blocks),
             "attribute_schema": None if self.attributes is None else self.attributes.to_dict(),
             "region_schema": None if self.regions is None else self.regions.to_dict(),
+            "part_names": list(self.part_names),
             "calibration": self.calibration,
         }
 
@@ -76,6 +80,7 @@ class ModelFacts:
                 blocks=tuple(map(int, data["blocks"])),
                 attributes=None if attributes is None else AttributeSchema.from_dict(attributes),
                 regions=None if regions is None else RegionSchema.from_dict(regions),
+                part_names=tuple(map(str, data.get("part_names", ()))),
                 calibration=data["calibration"],
             )
         except (KeyError, TypeError, ValueError, VestigoError) as error:

@@ -164,7 +164,12 @@ def test_facts_of_a_package() -> None:
     assert facts.blocks == (16, 16, 16 + 39, *[16] * 5)
     assert sum(facts.blocks) == package.embedding_dim
     assert (facts.attributes, facts.regions, facts.calibration) == (MARKET_1501, REGIONS, None)
-    assert ModelFacts.of(ModelPackage.from_pretrained("default")).blocks
+    assert facts.part_names == ("head", "upper", "lower", "shoes", "belongings")
+    assert ModelFacts.from_dict(facts.to_dict(), "full") == facts
+    default = ModelFacts.of(ModelPackage.from_pretrained("default"))
+    assert default.blocks
+    assert default.part_names == ("upper", "lower", "shoes", "belongings")
+    assert ModelFacts.from_dict(default.to_dict(), "default") == default
 
 
 def test_models_registered_before_keep_their_rows(store_ref: Path) -> None:
