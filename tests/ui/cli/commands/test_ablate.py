@@ -105,8 +105,11 @@ def test_failed_training_is_reported_with_status_1(
             yield CellEvent(cell=cell, failure=failure)
 
     monkeypatch.setattr(ablation, "run_cells", fail)
-    assert run(arguments(people, tmp_path / "out", "--json")) == 1
+    start = ("--backbone", "small", "--weights", "imagenet")
+    assert run(arguments(people, tmp_path / "out", *start, "--json")) == 1
     output = capsys.readouterr()
+    page = (tmp_path / "out" / "ablation.md").read_text("utf-8")
+    assert "--backbone small --recipe rendered-pretrained --weights imagenet" in page
     assert json.loads(output.out)["failed"][0] == {"config": "baseline", "seed": 1, "reason": "no memory"}
     line = "4 trainings failed, the first is baseline with seed 1: no memory; the same command tries them again"
     assert line in " ".join(output.err.split())

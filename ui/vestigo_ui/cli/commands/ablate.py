@@ -89,6 +89,7 @@ def ablate_command(
         "epochs": epochs,
         "backbone": recipe.backbone,
         "recipe": recipe.recipe,
+        "weights": None if weights is None else Path(weights).name,
         "configs": ",".join(names) or None,
         **hold_out.words,
         "parser": None if parser == "default" else recipe.parser_name,
