@@ -138,9 +138,8 @@ def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProg
             f"{best.epoch}"
         )
         candidates = [adapted] if out is not None else [average_packages(base, adapted, share) for share in SHARES]
-        judged = list(_until_passed(judge_candidates(candidates, serving[1], tests, request, open_progress, gain=gain)))
-        chosen = len(judged) - 1 if judged[-1].verdict.promoted else 0
-        judgement = judged[chosen]
+        judgements = judge_candidates(candidates, serving[1], tests, request, open_progress, gain=gain)
+        chosen, judgement = _first_passing(judgements)
         if out is None:
             out = free_folder(home, name)
             written = Path(temporary) / "candidate"
@@ -190,12 +189,14 @@ def _no_candidate(digest: str, folder: Path, facts: Mapping[str, Any]) -> AdaptR
     )
 
 
-def _until_passed(judgements: Iterator[Judgement]) -> Iterator[Judgement]:
-    """Yield judgements up to the first one of a candidate that passes the gate."""
+def _first_passing(judgements: Iterator[Judgement]) -> tuple[int, Judgement]:
+    """Return the position and judgement of the first candidate that passes the gate; of the first one if none does."""
+    seen: list[Judgement] = []
     for judgement in judgements:
-        yield judgement
+        seen.append(judgement)
         if judgement.verdict.promoted:
-            return
+            return len(seen) - 1, judgement
+    return 0, seen[0]
 
 
 def _write_candidate(package: ModelPackage, folder: Path, name: str, facts: Mapping[str, Any]) -> None:
