@@ -198,6 +198,10 @@ def test_candidate_that_loses_on_labels_is_refused(store: Store, monkeypatch: py
     assert store.models.serving() is None
     assert result.verdict.reasons[0].startswith("mAP: -8.0 points")
     assert f"{RENDERED}: mAP: -8.0 points" in " ".join(result.verdict.reasons)
+    # Wider margins judge the same weights again, without another training.
+    monkeypatch.setattr(run_module.AdaptationRun, "_train_epoch", lambda *_: pytest.fail("trained again"))
+    wider = adapt_candidate(store, replace(strict, margins=Margins(mAP=20, rendered=20)), silent)
+    assert (wider.promoted, wider.digest) == (True, result.digest)
 
 
 def test_adaptation_without_better_epoch_leaves_no_candidate(

@@ -149,8 +149,8 @@ def adapt_candidate(store: Store, request: AdaptRequest, open_progress: OpenProg
             fault_point("adapt.stored")
         candidate = ModelPackage.from_pretrained(out)
         origin = candidate.config.trained_on["adaptation"]
-        if origin["share"] == 1:
-            # Else they stay, as other margins may let more of the adapted weights pass.
+        if origin["share"] == 1 and judgement.verdict.promoted:
+            # Else the adapted weights stay, as wider margins may let more of them pass.
             shutil.rmtree(work, ignore_errors=True)
         register_candidate(store, reference, base, out, {"adapted": origin})
         settings = replace(request, promote=request.promote and serving[0] != candidate.digest)
