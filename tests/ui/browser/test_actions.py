@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,6 +108,31 @@ WebSocket.prototype.addEventListener = function (type, listener, ...rest) {
   return listen.call(this, type, type === "message" ? late : listener, ...rest);
 };
 """
+
+
+def test_verdict_is_saved_once_when_server_was_killed_before_its_answer(
+    archive: Archive, enter: Callable[..., Page], tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    query, port = archive.crops[5]["crop_id"], free_port()
+    with Store.open(archive.store) as store:
+        with serve_app(archive.store, tmp_path, port=port) as screen:
+            page = enter(screen.url)
+            page.add_init_script(DELAYED_MESSAGES)
+            page.goto(f"{screen.url}/find?crop={query}")
+            order = shown_crops(page)
+            results(page).first.focus()
+            page.evaluate("window.messageDelayMs = 600000")
+            page.keyboard.press("c")
+            until = time.monotonic() + PATIENCE_S
+            while time.monotonic() < until and not store.verdicts.history(query_key(crops=[query])):
+                page.wait_for_timeout(100)
+            screen.process.kill()
+        page.evaluate("window.messageDelayMs = 0")
+        with serve_app(archive.store, tmp_path, port=port):
+            expect(page.get_by_role("status").filter(has_text="All actions are saved")).to_be_visible()
+        assert [row.crop for row in store.verdicts.history(query_key(crops=[query]))] == order[:1]
 
 
 COUNT_DIALOGS = """

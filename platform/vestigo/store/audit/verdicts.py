@@ -36,7 +36,8 @@ class VerdictRepository:
         """Add a verdict on a crop as a result of a query, and its audit entry in the same transaction.
 
         `query` is the `query_key`; a `verdict` of None withdraws the one before; `note` has at most 2000 characters.
-        The case of the audit entry is also that of the verdict.
+        The case of the audit entry is also that of the verdict. A verdict that repeats the newest one on the crop, of
+        the same user and with the same note, adds nothing: it may have been sent again because its answer was lost.
 
         Raises:
             StoreError: If the audit entry cannot be written, or the verdict, the query key or the note is invalid.
@@ -53,6 +54,10 @@ class VerdictRepository:
         case = line(context.get("case"), "case number")
 
         def add(session: Session) -> Verdict:
+            same = VerdictRow.query == query, VerdictRow.crop == crop, VerdictRow.case.is_not_distinct_from(case)
+            newest = session.scalar(select(VerdictRow).where(*same).order_by(VerdictRow.id.desc()).limit(1))
+            if newest and (newest.user, newest.verdict, newest.note) == (printable(user), verdict, note):
+                return to_record(Verdict, newest)
             row = VerdictRow(at=datetime.now(UTC), user=printable(user), case=case, note=note, **judged)
             session.add(row)
             session.flush()

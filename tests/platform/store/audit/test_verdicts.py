@@ -66,6 +66,19 @@ def test_a_verdict_and_its_entry_in_the_audit_log_are_one(store: Store) -> None:
     assert store.audit.verify().entries == 1
 
 
+def test_a_repeated_verdict_is_recorded_once(store: Store) -> None:
+    first = store.verdicts.record(QUERY, "one", "confirmed", user="a\0", note="the bag")
+    assert store.verdicts.record(QUERY, "one", "confirmed", user="a\0", note=" the bag") == first
+    changes = {"user": "ben"}, {"case": "12/26"}, {"note": "the hat"}, {"query": OTHER}, {"crop": "two"}
+    for change in changes:
+        given = {"query": QUERY, "crop": "one", "user": "a\0", "note": "the bag"} | change
+        assert store.verdicts.record(verdict="confirmed", **given) != first
+    store.verdicts.record(QUERY, "one", None, user="a\0", note="the bag")
+    assert store.verdicts.record(QUERY, "one", "confirmed", user="a\0", note="the bag") != first
+    assert [len(store.verdicts.history(query)) for query in (QUERY, OTHER)] == [7, 1]
+    assert len(store.audit.entries()) == 8
+
+
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
