@@ -53,13 +53,15 @@ def tracklets(store: Path) -> dict[str, list[str]]:
 
 def test_search_ranks_own_tracklet_first(store: Path, tracklets: dict[str, list[str]]) -> None:
     full = sorted(crops for crops in tracklets.values() if len(crops) == 8)
+    assert len(full) >= 20
     first = []
-    for crops in full[:8]:
+    for crops in full:
         answer = run_json("search", crops[0], "--store", store, "--top", "5")["results"]
         assert [hit["rank"] for hit in answer] == [1, 2, 3, 4, 5]
         assert crops[0] not in {hit["crop"] for hit in answer}
         first.append(answer[0]["crop"] in crops)
-    assert np.mean(first) >= 0.7
+    # By chance it is 7 of 207 crops. Two thirds of all crops have it, as measured; a third fewer would be a fault.
+    assert np.mean(first) >= 0.45
 
 
 def test_every_detection_of_tracklets_is_exported(store: Path, tracklets: dict[str, list[str]], tmp_path: Path) -> None:
