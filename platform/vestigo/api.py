@@ -15,8 +15,9 @@ import pandas as pd
 
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
-from vestigo.evaluation.evaluate import Evaluation, evaluate_model
+from vestigo.evaluation.evaluate import evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
+from vestigo.evaluation.result import Evaluation
 from vestigo.resolve import resolve_digest, resolve_review_model
 from vestigo.retrieval.gallery import Scope
 from vestigo.retrieval.query import Query, open_encoder

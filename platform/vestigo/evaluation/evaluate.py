@@ -1,72 +1,21 @@
-"""Evaluate a model, or given features, on a dataset: ranking, attributes, regions and attribute filter; compare two."""
+"""Evaluate a model on a dataset: ranking, attributes, regions and attribute filter; compare two models."""
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vestigo.datasets.reid import ReidDataset
-from vestigo.evaluation.attributes import AttributeEvaluation, attribute_mismatch, evaluate_attributes
-from vestigo.evaluation.features import FeatureSet
-from vestigo.evaluation.filter import FilterEvaluation, FilterEvaluator
+from vestigo.evaluation.attributes import attribute_mismatch, evaluate_attributes
+from vestigo.evaluation.filter import FilterEvaluator
 from vestigo.evaluation.images import embed_split, without_camera_bias
 from vestigo.evaluation.metrics.bootstrap import Difference, compare_accuracies, compare_map
-from vestigo.evaluation.metrics.ranking import SCORED, ImageSet, QueryScores, RetrievalMetrics
-from vestigo.evaluation.metrics.regions import RegionMetrics
+from vestigo.evaluation.metrics.ranking import SCORED
 from vestigo.evaluation.ranking import EvaluationOptions, evaluation_distances, rank_and_score
 from vestigo.evaluation.regions import belongings_auc, make_region_evaluator
-from vestigo_models.arrays import Float32Array, Int64Array
+from vestigo.evaluation.result import Evaluation
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.progress import OpenProgress, ignore_stages
-from vestigo_models.schemas.attributes import AttributeSchema
-
-CMC_RANKS = tuple(range(1, 21))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """The evaluation of one ranking, over the Q queries and G gallery images that could be read.
-
-    Attributes:
-        nearest: (Q, `NEAREST_SHOWN`) int64, rows of the nearest compared gallery images, -1 if there are fewer.
-        unreadable: Reason -> number of images that could not be read.
-        probabilities: (Q, M) and (G, M) float32 attribute probabilities.
-        attributes: Evaluation of the gallery's attributes, None if impossible.
-        regions: Evaluation of the gallery's regions, None if impossible.
-        filter: Effect of the attribute filter, None without one.
-        notes: Why something that the dataset or the model has was not evaluated.
-    """
-
-    query: ImageSet
-    gallery: ImageSet
-    scores: QueryScores
-    nearest: Int64Array
-    unreadable: dict[str, int] = field(default_factory=dict)
-    gallery_unreadable: dict[str, int] = field(default_factory=dict)
-    query_paths: tuple[Path, ...] = ()
-    gallery_paths: tuple[Path, ...] = ()
-    schema: AttributeSchema | None = None
-    probabilities: tuple[Float32Array, Float32Array] | None = None
-    attributes: AttributeEvaluation | None = None
-    regions: RegionMetrics | None = None
-    belongings_auc: float | None = None
-    filter: FilterEvaluation | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def metrics(self) -> RetrievalMetrics:
-        """Metrics over all queries; unreadable ones count as excluded."""
-        summary = self.scores.summary(CMC_RANKS)
-        unreadable = {f"query image unreadable ({reason})": count for reason, count in self.unreadable.items()}
-        queries = summary.queries + sum(unreadable.values())
-        return replace(summary, queries=queries, excluded=summary.excluded | unreadable)
-
-    def by_camera(self) -> dict[int, RetrievalMetrics]:
-        """Return the metrics of the queries of each camera, counted from 0."""
-        return {
-            int(camera): self.scores[self.query.camids == camera].summary() for camera in np.unique(self.query.camids)
-        }
 
 
 def evaluate_model(
@@ -120,15 +69,6 @@ def evaluate_model(
         filter=None if filter_evaluator is None else filter_evaluator.result(),
         notes=tuple(note for note in (attribute_note, region_note) if note),
     )
-
-
-def evaluate_features(
-    query: FeatureSet, gallery: FeatureSet, options: EvaluationOptions, progress: OpenProgress = ignore_stages
-) -> Evaluation:
-    """Evaluate the ranking that given features make."""
-    distances = evaluation_distances(query[0], gallery[0], options)
-    scores, nearest = rank_and_score(distances, query[1], gallery[1], options, progress=progress("ranking"))
-    return Evaluation(query=query[1], gallery=gallery[1], scores=scores, nearest=nearest)
 
 
 @dataclass(frozen=True, kw_only=True)

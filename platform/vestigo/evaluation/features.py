@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vestigo.evaluation.metrics.ranking import ImageSet
+from vestigo.evaluation.ranking import EvaluationOptions, evaluation_distances, rank_and_score
+from vestigo.evaluation.result import Evaluation
 from vestigo_models.arrays import FloatArray, Int64Array
 from vestigo_models.devices import memory_bytes
 from vestigo_models.errors import BadInput, DatasetError, first_line
 from vestigo_models.isolation import MEMORY_BYTES, SECONDS, SLOWEST_READING, call
+from vestigo_models.progress import OpenProgress, ignore_stages
 
 _KINDS = {
     "pid": ("a whole number", pa.types.is_integer),
@@ -48,6 +50,15 @@ def read_features(path: Path) -> tuple[FeatureSet, FeatureSet]:
         raise DatasetError(f"{path}: {error.strerror or error}") from None
     except BadInput as error:
         raise DatasetError(error.detail) from None
+
+
+def evaluate_features(
+    query: FeatureSet, gallery: FeatureSet, options: EvaluationOptions, progress: OpenProgress = ignore_stages
+) -> Evaluation:
+    """Evaluate the ranking that given features make."""
+    distances = evaluation_distances(query[0], gallery[0], options)
+    scores, nearest = rank_and_score(distances, query[1], gallery[1], options, progress=progress("ranking"))
+    return Evaluation(query=query[1], gallery=gallery[1], scores=scores, nearest=nearest)
 
 
 def _read(path: Path, memory: int) -> tuple[FeatureSet, FeatureSet]:
@@ -85,6 +96,8 @@ def _check_size(metadata: pq.FileMetaData, path: Path, memory: int) -> None:
 
 def _image_ids(names: list[Any]) -> Int64Array:
     """Return (N,) numbers that are equal for equal names; a name that is missing (None, NaN, "") equals no other."""
+    import pandas as pd
+
     codes, _ = pd.factorize(np.array([None if name == "" else name for name in names], dtype=object))
     return np.where(codes < 0, -1 - np.arange(len(codes)), codes).astype(np.int64)
 

@@ -9,7 +9,8 @@ import numpy as np
 from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.filter import FilterCost, FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.metrics.ranking import ApDefinition, Protocol, score_queries
-from vestigo_models.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt8Array, UInt64Array
+from vestigo.ranking.screening import DistanceBlock
+from vestigo_models.arrays import BoolArray, Float32Array, Int64Array, UInt8Array, UInt64Array
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, survivors
 from vestigo_models.inference.distance import Descriptors, part_visible_distance
@@ -47,14 +48,14 @@ class FilterEvaluator:
         self._words = self._encode(gallery.features.probabilities)
         self._parts: list[FilterScores] = []
 
-    def apply(self, distances: Float64Array, rows: slice) -> tuple[FilterScores, Float64Array]:
-        """Return the scores of the queries `rows`, and their (c, G) distances as the filter changes them."""
+    def apply(self, distances: DistanceBlock, rows: slice) -> tuple[FilterScores, DistanceBlock]:
+        """Return the scores of the queries `rows`, and their distances as the filter changes them."""
         query, gallery = self._query.images[rows], self._gallery.images
         probabilities, is_soft = self._query.features.probabilities[rows], self._choice.mode == "soft"
         if is_soft:
             penalty = self._penalty(probabilities, self._gallery.features.probabilities)
-            changed = np.asarray(distances + self._choice.weight * penalty.astype(np.float64))
-            conflicts = np.zeros(distances.shape, dtype=np.uint8)
+            changed = distances.combined(1.0, self._choice.weight * penalty.astype(np.float64))
+            conflicts = np.zeros(distances.rough.shape, dtype=np.uint8)
             kept = conflicts == 0
         else:
             conflicts, kept = self._survivors(probabilities)

@@ -1,11 +1,13 @@
 """Rank and score queries from chunks of distances."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vestigo.evaluation.filter import FilterEvaluator
 from vestigo.evaluation.metrics.ranking import (
     ApDefinition,
     ImageSet,
@@ -15,11 +17,14 @@ from vestigo.evaluation.metrics.ranking import (
     score_queries,
 )
 from vestigo.ranking.distance import Features, Metric, distance_chunks
-from vestigo.ranking.rerank import reranked_chunks
-from vestigo_models.arrays import BoolArray, Float64Array, Int64Array
+from vestigo.ranking.screening import DistanceBlock
+from vestigo_models.arrays import Int64Array
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.curve import OFF
 from vestigo_models.progress import ProgressCallback, ignore_progress
+
+if TYPE_CHECKING:
+    from vestigo.evaluation.filter import FilterEvaluator
 
 NEAREST_SHOWN = 10
 """Nearest images that are kept of each query for reports."""
@@ -41,7 +46,7 @@ class EvaluationOptions:
 
 
 def rank_and_score(
-    chunks: Iterable[Float64Array],
+    chunks: Iterable[DistanceBlock],
     query: ImageSet,
     gallery: ImageSet,
     options: EvaluationOptions,
@@ -51,7 +56,7 @@ def rank_and_score(
 ) -> tuple[QueryScores, Int64Array]:
     """Rank and score queries from chunks of distances, each (c, G), in the order of the queries.
 
-    Returns the scores, and `nearest` as `vestigo.evaluation.evaluate.Evaluation` has it.
+    Returns the scores, and `nearest` as `vestigo.evaluation.result.Evaluation` has it.
     """
     parts: list[QueryScores] = []
     nearest: list[Int64Array] = [np.empty((0, NEAREST_SHOWN), dtype=np.int64)]
@@ -64,25 +69,20 @@ def rank_and_score(
         else:
             scores, ranked = filter.apply(distances, rows)
             parts.append(scores.with_filter)
-        nearest.append(_nearest(ranked, compared_images(images, gallery, options.protocol)))
+        compared = compared_images(images, gallery, options.protocol)
+        nearest.append(ranked.among(compared).nearest(NEAREST_SHOWN)[0])
         start += len(distances)
         progress(start, len(query))
     return QueryScores.merge(parts), np.concatenate(nearest)
 
 
-def evaluation_distances(query: Features, gallery: Features, options: EvaluationOptions) -> Iterator[Float64Array]:
+def evaluation_distances(query: Features, gallery: Features, options: EvaluationOptions) -> Iterator[DistanceBlock]:
     """Yield chunks of distances between features or descriptors, re-ranked if the options say so."""
     if not len(gallery):
-        return iter([np.empty((len(query), 0))])
+        return iter([DistanceBlock.of(np.empty((len(query), 0)))])
     chunk = max(1, PAIRS_AT_ONCE // len(gallery))
     if options.rerank:
+        from vestigo.ranking.rerank import reranked_chunks
+
         return reranked_chunks(query, gallery, metric=options.metric, chunk=chunk)
     return distance_chunks(query, gallery, metric=options.metric, chunk=chunk)
-
-
-def _nearest(distances: Float64Array, compared: BoolArray) -> Int64Array:
-    """Return the (c, `NEAREST_SHOWN`) nearest compared images, -1 if there are fewer."""
-    masked = np.where(compared, distances, np.inf)
-    order = np.argsort(masked, axis=1, kind="stable")[:, :NEAREST_SHOWN]
-    nearest = np.where(np.take_along_axis(compared, order, axis=1), order, -1)
-    return np.pad(nearest, ((0, 0), (0, NEAREST_SHOWN - nearest.shape[1])), constant_values=-1)

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vestigo.datasets.reid import ReidDataset, dataset_digest
-from vestigo.evaluation.evaluate import Evaluation, compare, evaluate_model
+from vestigo.evaluation.evaluate import compare, evaluate_model
 from vestigo.evaluation.metrics.bootstrap import Difference
 from vestigo.evaluation.ranking import EvaluationOptions
+from vestigo.evaluation.result import Evaluation
 from vestigo.promotion.gate import GATE, MEAN_AP, Differences
 from vestigo_models.errors import ModelError
 from vestigo_models.inference.extractor import Extractor

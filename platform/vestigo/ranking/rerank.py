@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse import csc_array
 
-from vestigo.ranking.distance import Features, Metric, Points, as_points, paired_squares, squared_distances
+from vestigo.ranking.distance import Features, Metric, Points, Products
+from vestigo.ranking.screening import DistanceBlock, Rows
 from vestigo_models.arrays import Float64Array, Int64Array
 from vestigo_models.inference.distance import Descriptors
-from vestigo_models.inference.reciprocal import Rows, encode_neighbourhoods, shared_weights
+from vestigo_models.inference.reciprocal import encode_neighbourhoods, shared_weights
 
 
 def reranked_chunks(
@@ -25,7 +26,7 @@ def reranked_chunks(
     k2: int = 6,
     weight: float = 0.3,
     chunk: int = 256,
-) -> Iterator[Float64Array]:
+) -> Iterator[DistanceBlock]:
     """Yield re-ranked distances (c, G) in chunks of c <= `chunk` queries, in order; arguments as `distance_chunks`.
 
     The squared distance of descriptors is twice equation 14, as it is for unit vectors. `k1` neighbours, at most
@@ -35,21 +36,22 @@ def reranked_chunks(
     Raises:
         ValueError: If features are to be compared with descriptors.
     """
-    points = as_points(_joined(query, gallery), metric)
+    points = Points.of(_joined(query, gallery), metric)
+    products = Products.of(points, points)
     k1 = min(k1, len(points) - 1)
-    neighbours, scale = _neighbours(points, k1 + 1, chunk)
+    neighbours, scale = _neighbours(products, k1 + 1, chunk)
 
     def pair_distances(rows: Rows, columns: Rows) -> Float64Array:
-        return paired_squares(points[rows], points[columns]) / scale[rows]
+        return products.exact_squares(rows, columns) / scale[rows]
 
     encoding = encode_neighbourhoods(neighbours, k1, k2, pair_distances)
     q = len(query)
     gallery_by_column = csc_array(encoding[q:])
     for start in range(0, q, chunk):
-        stop = min(start + chunk, q)
-        original = squared_distances(points[start:stop], points[q:]) / scale[start:stop, None]
-        shared = np.stack([shared_weights(encoding[[row]], gallery_by_column) for row in range(start, stop)])
-        yield (1.0 - shared / (2.0 - shared)) * (1.0 - weight) + original * weight
+        rows = slice(start, min(start + chunk, q))
+        shared = np.stack([shared_weights(encoding[[row]], gallery_by_column) for row in range(rows.start, rows.stop)])
+        share = weight / scale[rows, None]
+        yield products.squares(rows, slice(q, None)).combined(share, (1 - shared / (2 - shared)) * (1 - weight))
 
 
 def _joined(query: Features, gallery: Features) -> Features:
@@ -60,13 +62,15 @@ def _joined(query: Features, gallery: Features) -> Features:
     return np.concatenate([query, gallery])
 
 
-def _neighbours(points: Points, count: int, chunk: int) -> tuple[Int64Array, Float64Array]:
+def _neighbours(products: Products, count: int, chunk: int) -> tuple[Int64Array, Float64Array]:
     """Return the (N, count) nearest images, the nearest first, and the (N,) distance of the farthest image."""
-    neighbours = np.empty((len(points), count), dtype=np.int64)
-    scale = np.empty(len(points))
-    for start in range(0, len(points), chunk):
-        distances = squared_distances(points[start : start + chunk], points)
-        neighbours[start : start + chunk] = np.argsort(distances, axis=1, kind="stable")[:, :count]
-        scale[start : start + chunk] = distances.max(axis=1)
+    images = len(products.left)
+    neighbours = np.empty((images, count), dtype=np.int64)
+    scale = np.empty(images)
+    for start in range(0, images, chunk):
+        rows = slice(start, start + chunk)
+        distances = products.squares(rows)
+        neighbours[rows], _ = distances.nearest(count)
+        scale[rows] = distances.farthest()
     # If all images are equal, every distance is 0, whatever the divisor.
     return neighbours, np.where(scale > 0, scale, 1.0)

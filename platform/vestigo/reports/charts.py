@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vestigo.evaluation.attributes import AttributeEvaluation
-from vestigo.evaluation.evaluate import CMC_RANKS, Evaluation
+from vestigo.evaluation.result import CMC_RANKS, Evaluation
 from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.rule import QUALITY, STRICT
 from vestigo_models.errors import ConfigError

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from vestigo.evaluation.attributes import AttributeEvaluation
-from vestigo.evaluation.evaluate import Evaluation, ModelComparison
+from vestigo.evaluation.evaluate import ModelComparison
 from vestigo.evaluation.metrics.ranking import SCORED
+from vestigo.evaluation.result import Evaluation
 from vestigo.reports.charts import cmc_chart, filter_chart, reliability_chart
 from vestigo.reports.page import render
 from vestigo.reports.region_examples import RegionExample

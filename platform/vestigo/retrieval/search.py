@@ -241,7 +241,7 @@ def _rerank(gallery: Gallery, person: CropFeatures, neighbours: Neighbours) -> N
         return []
     ids = [crop for crop, _ in neighbours]
     (distances,) = reranked_chunks(person.descriptors, gallery.features(ids).descriptors)
-    return sorted(zip(ids, distances[0].tolist(), strict=True), key=lambda pair: (pair[1], pair[0]))
+    return sorted(zip(ids, distances.dense()[0].tolist(), strict=True), key=lambda pair: (pair[1], pair[0]))
 
 
 def _distinct_hits(store: SearchableStore, neighbours: Neighbours, model: Model) -> list[Hit]:

@@ -14,9 +14,10 @@ import scipy.io
 from tests.support.random_models import random_package
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
-from vestigo.evaluation.evaluate import Evaluation, compare, evaluate_model
+from vestigo.evaluation.evaluate import compare, evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import belongings_auc
+from vestigo.evaluation.result import Evaluation
 from vestigo.ingest.embedding import embed_files
 from vestigo.ranking.camera_bias import CameraBias, sum_by_camera
 from vestigo_models.attribute_filter.choice import FilterChoice

@@ -8,7 +8,8 @@ import pytest
 from vestigo.evaluation.filter import FilterEvaluator
 from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.ranking import ImageSet
-from vestigo.evaluation.ranking import EvaluationOptions, evaluation_distances, rank_and_score
+from vestigo.evaluation.ranking import EvaluationOptions, rank_and_score
+from vestigo.ranking.distance import distance_chunks
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
@@ -74,10 +75,9 @@ def test_scores_equal_naive_loop(mode: str, threshold: float) -> None:
     query, gallery = side(rng, 23), side(rng, 90)
     choice = FilterChoice(mode=mode, threshold=threshold, weight=0.3 if mode == "soft" else 0.0)  # type: ignore[arg-type]
     run = FilterEvaluator(choice, SCHEMA, query, gallery)
-    chunks = evaluation_distances(query.features.descriptors, gallery.features.descriptors, EvaluationOptions())
-    whole = np.concatenate(list(chunks))
-    parts = [whole[:9], whole[9:10], whole[10:]]
-    scores, nearest_images = rank_and_score(iter(parts), query.images, gallery.images, EvaluationOptions(), filter=run)
+    sides = query.features.descriptors, gallery.features.descriptors
+    chunks = [next(distance_chunks(sides[0][rows], sides[1])) for rows in (slice(9), slice(9, 10), slice(10, None))]
+    scores, nearest_images = rank_and_score(chunks, query.images, gallery.images, EvaluationOptions(), filter=run)
     effect = run.result()
 
     compared = kept_count = matches = lost = 0

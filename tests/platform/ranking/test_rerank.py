@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support.distances import dense
 from vestigo.ranking.distance import distance_chunks
 from vestigo.ranking.rerank import reranked_chunks
 from vestigo_models.inference.distance import Descriptors
@@ -54,15 +55,14 @@ def people(rng: np.random.Generator, count: int, identities: int) -> np.ndarray:
 def test_agrees_with_naive_loop(k1: int, k2: int, weight: float) -> None:
     rng = np.random.default_rng(5)
     query, gallery = people(rng, 9, 6), people(rng, 51, 6)
-    reranked = np.concatenate(list(reranked_chunks(query, gallery, k1=k1, k2=k2, weight=weight, chunk=4)))
+    reranked = dense(reranked_chunks(query, gallery, k1=k1, k2=k2, weight=weight, chunk=4))
     expected = naive(query, gallery, min(k1, 59), k2, weight)
     assert reranked == pytest.approx(expected, abs=1e-9)
 
 
 def test_equal_images_do_not_divide_by_zero() -> None:
     same = np.ones((4, 3)) / np.sqrt(3)
-    (distances,) = reranked_chunks(same[:1], same[1:])
-    assert np.isfinite(distances).all()
+    assert np.isfinite(dense(reranked_chunks(same[:1], same[1:]))).all()
 
 
 def parts(rng: np.random.Generator, count: int, always: int, parts: int) -> Descriptors:
@@ -86,10 +86,10 @@ def test_descriptors_are_compared_by_equation_14(always: int, count: int) -> Non
     rng = np.random.default_rng(7)
     query, gallery = parts(rng, 5, always, count), parts(rng, 21, always, count)
     expected = np.array([[equation_14(query[[q]], gallery[[g]]) for g in range(21)] for q in range(5)])
-    reranked = np.concatenate(list(distance_chunks(query, gallery, chunk=2)))
+    reranked = dense(distance_chunks(query, gallery, chunk=2))
     assert reranked == pytest.approx(expected, abs=1e-6)
     everybody = Descriptors.joined([query, gallery])
-    (own,) = distance_chunks(everybody, everybody, chunk=99)
+    own = dense(distance_chunks(everybody, everybody, chunk=99))
     assert np.abs(np.diag(own)).max() <= 1e-10
 
 
@@ -99,7 +99,7 @@ def test_parts_are_reranked_on_twice_equation_14() -> None:
     everybody = Descriptors.joined([query, gallery])
     squares = np.array([[2 * equation_14(everybody[[a]], everybody[[b]]) for b in range(46)] for a in range(46)])
     expected = naive_on(squares, 6, 10, 4, 0.3)
-    reranked = np.concatenate(list(reranked_chunks(query, gallery, k1=10, k2=4, weight=0.3, chunk=4)))
+    reranked = dense(reranked_chunks(query, gallery, k1=10, k2=4, weight=0.3, chunk=4))
     assert reranked == pytest.approx(expected, abs=1e-5)
 
 
@@ -111,7 +111,7 @@ def test_descriptors_of_one_block_are_reranked_like_their_vectors() -> None:
         for vectors in (query, gallery)
     ]
     for chunks in (reranked_chunks, distance_chunks):
-        reranked = [np.concatenate(list(chunks(*pair))) for pair in (one_block, (query, gallery))]
+        reranked = [dense(chunks(*pair)) for pair in (one_block, (query, gallery))]
         np.testing.assert_array_equal(*reranked)
 
 

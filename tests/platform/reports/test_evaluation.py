@@ -12,8 +12,9 @@ from tests.support.random_models import random_package
 from vestigo.datasets.recognise import load_dataset
 from vestigo.datasets.reid import ReidDataset
 from vestigo.datasets.synthetic import write_rendered
-from vestigo.evaluation.evaluate import Evaluation, compare, evaluate_model
+from vestigo.evaluation.evaluate import compare, evaluate_model
 from vestigo.evaluation.ranking import EvaluationOptions
+from vestigo.evaluation.result import Evaluation
 from vestigo.reports.charts import Axis, Chart, Point, filter_chart, percent_axis, reliability_chart
 from vestigo.reports.evaluation import attribute_cards, evaluation_page, group_queries
 from vestigo.reports.region_examples import region_examples, select_identities

@@ -12,7 +12,8 @@ from vestigo_ui.cli.output import note, number_text, out, print_skipped, progres
 
 if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
-    from vestigo.evaluation.evaluate import Evaluation, ModelComparison
+    from vestigo.evaluation.evaluate import ModelComparison
+    from vestigo.evaluation.result import Evaluation
     from vestigo_models.inference.extractor import Extractor
 
 RANKS = (1, 5, 10)

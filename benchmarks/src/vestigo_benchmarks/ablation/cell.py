@@ -23,10 +23,11 @@ import torch
 from numpy.typing import NDArray
 
 from vestigo.datasets.reid import REGIONS, ReidDataset, region_maps
-from vestigo.evaluation.evaluate import Evaluation, evaluate_model
+from vestigo.evaluation.evaluate import evaluate_model
 from vestigo.evaluation.metrics.ranking import SCORED
 from vestigo.evaluation.ranking import EvaluationOptions
 from vestigo.evaluation.regions import label_overlap
+from vestigo.evaluation.result import Evaluation
 from vestigo_benchmarks.ablation.filter_trials import try_filters
 from vestigo_models.arrays import Int64Array
 from vestigo_models.errors import ConfigError

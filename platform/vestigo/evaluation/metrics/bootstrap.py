@@ -7,7 +7,6 @@ or queries. Both models are compared on the same resamples.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from vestigo.evaluation.metrics.ranking import SCORED, QueryScores
 from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
@@ -65,6 +64,8 @@ def compare_means(
     # The items of an identity are always resampled together: a resample needs their sum and their number only.
     gains = np.asarray(np.bincount(positions, weights=second - first), dtype=np.float64)
     counts = np.asarray(np.bincount(positions), dtype=np.float64)
+
+    from scipy.stats import bootstrap  # takes a second to import
 
     def mean(gains: FloatArray, counts: FloatArray, axis: int = -1) -> FloatArray:
         return np.asarray(gains.sum(axis=axis) / counts.sum(axis=axis))

@@ -25,7 +25,8 @@ from vestigo.evaluation.metrics.ranking import (
     concatenate,
     score_queries,
 )
-from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
+from vestigo.ranking.screening import DistanceBlock
+from vestigo_models.arrays import BoolArray, Int64Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +80,14 @@ class FilterScores:
         )
 
 
-def filtered_distances(distances: FloatArray, conflicts: NDArray[np.integer], kept: BoolArray) -> Float64Array:
-    """Return (q, G) distances that order discarded images behind all kept ones, by number of conflicts."""
-    behind = float(distances.max(initial=0.0)) + 1.0
-    return np.where(kept, distances.astype(np.float64), behind + conflicts)
+def filtered_distances(distances: DistanceBlock, conflicts: NDArray[np.integer], kept: BoolArray) -> DistanceBlock:
+    """Return distances (q, G) that order discarded images behind all kept ones, by number of conflicts."""
+    behind = np.ceil(float(distances.rough.max(initial=0.0))) + 2.0
+    return distances.changed(kept, behind + conflicts)
 
 
 def score_filtered(
-    distances: FloatArray,
+    distances: DistanceBlock,
     conflicts: NDArray[np.integer],
     kept: BoolArray,
     query: ImageSet,

@@ -7,13 +7,15 @@ The result does not depend on how the queries are split. Symbols: Q queries, G g
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vestigo.evaluation.metrics.counting import Matches
+from vestigo.ranking.screening import DistanceBlock, pairs_of
 from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 
 Protocol = Literal["cross-camera", "same-camera", "all"]
@@ -111,29 +113,29 @@ def concatenate(parts: Sequence[object], names: Sequence[str], dtype: type) -> d
 
 
 def score_queries(
-    distances: FloatArray,
+    distances: DistanceBlock | FloatArray,
     query: ImageSet,
     gallery: ImageSet,
     *,
     protocol: Protocol = "cross-camera",
     ap: ApDefinition = "standard",
 ) -> QueryScores:
-    """Score q queries from distances (q, G); of equal distances the earlier image comes first. Memory is O(q x G)."""
-    same_pid = query.pids[:, None] == gallery.pids
-    admitted = same_pid & is_admitted(query.camids[:, None] == gallery.camids, protocol)
-    compared = compared_images(query, gallery, protocol)
-    others = admitted & _not_itself(query, gallery)
-    status = query_status(query.pids, same_pid.any(axis=1), admitted.any(axis=1), others.any(axis=1), protocol)
+    """Score q queries from distances (q, G); of equal distances the earlier image comes first.
 
-    order = np.argsort(distances, axis=1, kind="stable")
-    kept = np.take_along_axis(compared, order, axis=1)
-    matches = np.take_along_axis(compared & same_pid, order, axis=1)
-    matches &= (status == SCORED)[:, None]
+    The rank of a match is one more than the number of compared images before it, so nothing is sorted. Memory is
+    O(q x G).
+    """
+    block = distances if isinstance(distances, DistanceBlock) else DistanceBlock.of(distances)
+    same = SameIdentity.of(query, gallery)
+    status, is_match = same.judge(query, gallery, protocol)
+    matches = Matches.of(block, same.rows[is_match], same.columns[is_match])
+    before = matches.count_before(block, _compared_columns(query, gallery, protocol))
+    before -= matches.count_pairs_before(block, *_excluded_pairs(query, gallery, protocol, same))
+    rows = matches.rows
+    order = np.lexsort((before, rows))
+    rows, rank = rows[order], before[order] + 1
 
-    # One entry for each match, query by query in ranked order: its rank among the compared images.
-    rows, columns = np.nonzero(matches)
-    rank: Int64Array = np.cumsum(kept, axis=1, dtype=np.int64)[rows, columns]
-    totals = matches.sum(axis=1)
+    totals = np.bincount(rows, minlength=len(query))
     ordinal, first = number_matches(rows, rank, len(query))
     precision = ordinal / rank
     if ap == "trapezoid":
@@ -170,13 +172,68 @@ def count_hits(first: Int64Array, depth: int) -> Int64Array:
     return np.cumsum(hits)[1:]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SameIdentity:
+    """The pairs of a query and a gallery image of its identity, in ascending order; junk and distractors have none."""
+
+    rows: Int64Array  # (p,)
+    columns: Int64Array  # (p,)
+
+    @classmethod
+    def of(cls, query: ImageSet, gallery: ImageSet) -> SameIdentity:
+        """Find the pairs."""
+        rows, columns = pairs_of(query.pids[:, None] == gallery.pids)
+        is_person = query.pids[rows] > 0
+        return cls(rows=rows[is_person], columns=columns[is_person])
+
+    def judge(self, query: ImageSet, gallery: ImageSet, protocol: Protocol) -> tuple[Int64Array, BoolArray]:
+        """Return the status of each query, (q,), and which of the pairs, (p,), are true matches of scored queries."""
+        admitted = is_admitted(query.camids[self.rows] == gallery.camids[self.columns], protocol)
+        other = admitted
+        if query.ids is not None and gallery.ids is not None:
+            other = admitted & (query.ids[self.rows] != gallery.ids[self.columns])
+        some = [np.bincount(self.rows[pairs], minlength=len(query)) > 0 for pairs in (slice(None), admitted, other)]
+        status = query_status(query.pids, some[0], some[1], some[2], protocol)
+        return status, np.asarray(other & (status == SCORED)[self.rows])
+
+
+def _compared_columns(query: ImageSet, gallery: ImageSet, protocol: Protocol) -> Callable[[int], Int64Array | None]:
+    """Return a function of a query's row: the columns that it is compared with but for pairs, None for all."""
+    is_junk = gallery.pids == -1
+    if protocol == "same-camera":
+        of = {camera: np.flatnonzero((gallery.camids == camera) & ~is_junk) for camera in np.unique(query.camids)}
+        return lambda row: of[query.camids[row]]
+    columns = np.flatnonzero(~is_junk) if is_junk.any() else None
+    return lambda _: columns
+
+
+def _excluded_pairs(
+    query: ImageSet, gallery: ImageSet, protocol: Protocol, same: SameIdentity
+) -> tuple[Int64Array, Int64Array]:
+    """Return rows and columns of the pairs that are not compared though their columns are; rows are ascending."""
+    rows, columns = np.empty((2, 0), np.int64)
+    if query.ids is not None and gallery.ids is not None:
+        rows, columns = pairs_of(query.ids[:, None] == gallery.ids)
+    if protocol == "cross-camera":
+        own = query.camids[same.rows] == gallery.camids[same.columns]
+        # Both kinds of pairs may hold an image itself.
+        pairs = np.concatenate([rows, same.rows[own]]) * len(gallery) + np.concatenate([columns, same.columns[own]])
+        rows, columns = np.divmod(np.unique(pairs), max(1, len(gallery)))
+    is_column = gallery.pids[columns] != -1
+    if protocol == "same-camera":
+        is_column &= query.camids[rows] == gallery.camids[columns]
+    return rows[is_column], columns[is_column]
+
+
 def compared_images(query: ImageSet, gallery: ImageSet, protocol: Protocol) -> BoolArray:
     """Return (q, G) whether a query is compared with a gallery image."""
-    admitted = is_admitted(query.camids[:, None] == gallery.camids, protocol)
+    compared = is_admitted(query.camids[:, None] == gallery.camids, protocol)
     if protocol == "cross-camera":
         # The camera of a query excludes its own identity only: all other images are negatives.
-        admitted |= query.pids[:, None] != gallery.pids
-    return np.asarray(admitted & _not_itself(query, gallery) & (gallery.pids != -1))
+        compared |= query.pids[:, None] != gallery.pids
+    if query.ids is not None and gallery.ids is not None:
+        compared &= query.ids[:, None] != gallery.ids
+    return np.asarray(compared & (gallery.pids != -1))
 
 
 def is_admitted(same_camera: BoolArray, protocol: Protocol) -> BoolArray:
@@ -184,13 +241,6 @@ def is_admitted(same_camera: BoolArray, protocol: Protocol) -> BoolArray:
     if protocol == "cross-camera":
         return np.asarray(~same_camera)
     return np.asarray(same_camera) if protocol == "same-camera" else np.ones_like(same_camera)
-
-
-def _not_itself(query: ImageSet, gallery: ImageSet) -> BoolArray:
-    """Return (q, G) whether the gallery image is another image than the query."""
-    if query.ids is None or gallery.ids is None:
-        return np.ones((len(query), len(gallery)), dtype=np.bool_)
-    return np.asarray(query.ids[:, None] != gallery.ids)
 
 
 def query_status(

@@ -12,6 +12,7 @@ from vestigo.evaluation.calibrate import calibrate, fit_soft_filter
 from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.filter import FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
+from vestigo.ranking.screening import DistanceBlock
 from vestigo_models.attribute_filter.curve import OFF
 from vestigo_models.attribute_filter.modes import FilterConfig, choose_filter
 from vestigo_models.attribute_filter.record import Calibration
@@ -38,7 +39,7 @@ def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, ImageSet, Imag
 @pytest.mark.parametrize("seed", range(4))
 def test_cost_equals_loop(seed: int) -> None:
     distances, clashes, kept, query, gallery = drawn(seed)
-    summary = score_filtered(distances, clashes, kept, query, gallery).summary()
+    summary = score_filtered(DistanceBlock.of(distances), clashes, kept, query, gallery).summary()
     compared = stay = matches = lost = 0
     aps, shares = [], {}
     for q, (pid, camera) in enumerate(zip(query.pids.tolist(), query.camids.tolist(), strict=True)):
@@ -70,7 +71,9 @@ def test_cost_equals_loop(seed: int) -> None:
 
 def test_filter_that_keeps_everything_changes_no_score() -> None:
     distances, clashes, _, query, gallery = drawn(5)
-    summary = score_filtered(distances, clashes, np.ones_like(clashes, dtype=bool), query, gallery).summary()
+    summary = score_filtered(
+        DistanceBlock.of(distances), clashes, np.ones_like(clashes, dtype=bool), query, gallery
+    ).summary()
     assert summary.kept_fraction == 1
     assert summary.true_matches_lost == 0
     assert summary.with_filter == summary.without
@@ -78,9 +81,9 @@ def test_filter_that_keeps_everything_changes_no_score() -> None:
 
 def test_cost_does_not_depend_on_splitting() -> None:
     distances, clashes, kept, query, gallery = drawn(6)
-    whole = score_filtered(distances, clashes, kept, query, gallery).summary()
+    whole = score_filtered(DistanceBlock.of(distances), clashes, kept, query, gallery).summary()
     parts = [
-        score_filtered(distances[rows], clashes[rows], kept[rows], query[rows], gallery)
+        score_filtered(DistanceBlock.of(distances[rows]), clashes[rows], kept[rows], query[rows], gallery)
         for rows in np.array_split(np.random.default_rng(0).permutation(25), 6)
     ]
     assert FilterScores.merge(parts).summary() == whole
@@ -89,10 +92,10 @@ def test_cost_does_not_depend_on_splitting() -> None:
 
 
 def test_discarded_images_rank_behind_kept_images() -> None:
-    filtered = filtered_distances(
-        np.array([[7.0, 0.1, 0.2, 0.3]]), np.array([[0, 2, 1, 1]]), np.array([[True, False, False, False]])
-    )
-    assert np.argsort(filtered[0], kind="stable").tolist() == [0, 2, 3, 1]
+    distances = DistanceBlock.of(np.array([[7.0, 0.1, 0.2, 0.3]]))
+    filtered = filtered_distances(distances, np.array([[0, 2, 1, 1]]), np.array([[True, False, False, False]]))
+    for ranked in (filtered.rough, filtered.dense()):
+        assert np.argsort(ranked[0], kind="stable").tolist() == [0, 2, 3, 1]
 
 
 def sample(identities: int, crops: int, seed: int, *, labelled: bool = True) -> ImageFeatures:
@@ -174,7 +177,7 @@ def test_measured_miss_rate_is_that_of_filter(measured: tuple[ImageFeatures, Cal
     penalties = conflict_penalty(p, p, MARKET, auto.threshold)
     kept = survivors(counts, lambda row, columns: penalties[row, columns])
     cost = score_filtered(
-        part_visible_distance(crops.features.descriptors, crops.features.descriptors),
+        DistanceBlock.of(part_visible_distance(crops.features.descriptors, crops.features.descriptors)),
         counts,
         kept,
         crops.images,

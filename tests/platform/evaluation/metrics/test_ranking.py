@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.distances import dense
 from vestigo.evaluation.metrics.ranking import PROTOCOLS, SCORED, ImageSet, QueryScores, score_queries
 from vestigo.ranking.distance import distance_chunks
 
@@ -178,11 +179,11 @@ def test_distances_equal_naive_loop(metric: str) -> None:
     query, gallery = rng.normal(size=(7, 5)).astype(np.float32), rng.normal(size=(11, 5)).astype(np.float32)
     gallery[3] = 0
     gallery[4] = query[2]
-    found = np.concatenate(list(distance_chunks(query, gallery, metric=metric, chunk=3)))
+    found = dense(distance_chunks(query, gallery, metric=metric, chunk=3))
     for q, left in enumerate(query.astype(float)):
         for g, right in enumerate(gallery.astype(float)):
             if metric == "euclidean":
-                expected = math.sqrt(sum((a - b) ** 2 for a, b in zip(left, right, strict=True)))
+                expected = sum((a - b) ** 2 for a, b in zip(left, right, strict=True))
             else:
                 norms = math.sqrt(sum(left**2)) * math.sqrt(sum(right**2))
                 expected = 1 - (sum(left * right) / norms if norms else 0.0)
@@ -197,7 +198,7 @@ def test_equal_embeddings_tie_in_any_column_and_chunk(metric: str, chunk: int) -
     distinct = rng.normal(size=(9, 130)).astype(np.float32)
     which = rng.integers(0, 9, 501)
     query, gallery = rng.normal(size=(64, 130)).astype(np.float32), distinct[which]
-    distances = np.concatenate(list(distance_chunks(query, gallery, metric=metric, chunk=chunk)))
+    distances = dense(distance_chunks(query, gallery, metric=metric, chunk=chunk))
     for row in distances:
         assert len(set(row)) == 9
 

@@ -29,8 +29,7 @@ def score_command(
 
     Example: vestigo score features.parquet --distance euclidean --json
     """
-    from vestigo.evaluation.evaluate import evaluate_features
-    from vestigo.evaluation.features import read_features
+    from vestigo.evaluation.features import evaluate_features, read_features
     from vestigo.evaluation.ranking import EvaluationOptions
 
     started = time.monotonic()
