@@ -247,6 +247,7 @@ def fit_heads(
     *,
     pull: float = PULL,
     steps: int = STEPS,
+    class_weights: Float32Array | None = None,
     ranks: Ranks | None = None,
     trained_on: Mapping[str, Any] | None = None,
 ) -> ModelPackage:
@@ -262,8 +263,9 @@ def fit_heads(
 
     Targets are those of the N crops of the pooled features, (N, K+1, C), see `extract_pooled`. Half of `pull` times the
     squared distance of the weights from the previous ones is added to the sum of losses, like a Gaussian prior of this
-    precision; `steps` is the largest number of steps. The workers in `ranks` give their own crops each, and all get the
-    result. `trained_on` are facts added to those of the package.
+    precision; `steps` is the largest number of steps. `class_weights`, (M,), are factors on the labels of each class,
+    such as `vestigo_models.training.losses.class_weights` computes; None for 1. The workers in `ranks` give their own
+    crops each, and all get the result. `trained_on` are facts added to those of the package.
 
     Raises:
         ConfigError: If the model predicts no attributes.
@@ -279,7 +281,8 @@ def fit_heads(
     if not is_trained.any():
         raise DatasetError("no crop has an attribute label to learn from; annotate some attributes first")
     heads = TrainableHeads(package, is_trained)
-    _minimise(heads, pooled, targets, pull, steps, ranks)
+    factors = np.ones(schema.classes, np.float32) if class_weights is None else class_weights
+    _minimise(heads, pooled, targets, factors, pull, steps, ranks)
     calibration = package.calibration
     if calibration is not None and calibration.temperatures:
         measured_on = calibration.measured_on.removesuffix(REFITTED) + REFITTED
@@ -316,15 +319,23 @@ def _with_heads(network: SemanticNetwork, source: SemanticNetwork | TrainableHea
 
 
 def _minimise(
-    heads: TrainableHeads, pooled: Float32Array, targets: AttributeTargets, pull: float, steps: int, ranks: Ranks
+    heads: TrainableHeads,
+    pooled: Float32Array,
+    targets: AttributeTargets,
+    class_weights: Float32Array,
+    pull: float,
+    steps: int,
+    ranks: Ranks,
 ) -> None:
     inputs = heads.normalise(pooled)
     probabilities, noise, weight = (
         torch.from_numpy(each).double() for each in (targets.probabilities, targets.noise, targets.weight)
     )
+    groups = heads.schema.slices
     observations = float(ranks.sum(weight.sum()))
     reliability = _base_reliability(heads, inputs, probabilities, noise, weight, ranks)
-    weights = weight[:, None] * torch.where(is_one_hot(probabilities, heads.schema), 1.0, reliability)
+    factors = torch.stack([probabilities[:, g] @ torch.from_numpy(class_weights[g]).double() for g in groups], dim=1)
+    weights = weight[:, None] * torch.where(is_one_hot(probabilities, heads.schema), factors, reliability)
     pulls = pull * reliability
     start = copy.deepcopy(heads)
     parameters = [p for p in heads.parameters() if p.requires_grad]

@@ -57,7 +57,8 @@ def evaluate_features(
 ) -> Evaluation:
     """Evaluate the ranking that given features make."""
     distances = evaluation_distances(query[0], gallery[0], options)
-    scores, nearest = rank_and_score(distances, query[1], gallery[1], options, progress=progress("ranking"))
+    # There is no image to show.
+    scores, nearest = rank_and_score(distances, query[1], gallery[1], options, progress=progress("ranking"), shown=0)
     return Evaluation(query=query[1], gallery=gallery[1], scores=scores, nearest=nearest)
 
 

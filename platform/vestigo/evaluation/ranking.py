@@ -53,13 +53,14 @@ def rank_and_score(
     *,
     progress: ProgressCallback = ignore_progress,
     filter: FilterEvaluator | None = None,
+    shown: int = NEAREST_SHOWN,
 ) -> tuple[QueryScores, Int64Array]:
     """Rank and score queries from chunks of distances, each (c, G), in the order of the queries.
 
-    Returns the scores, and `nearest` as `vestigo.evaluation.result.Evaluation` has it.
+    Returns the scores, and the `shown` nearest images of each query, as in `vestigo.evaluation.result.Evaluation`.
     """
     parts: list[QueryScores] = []
-    nearest: list[Int64Array] = [np.empty((0, NEAREST_SHOWN), dtype=np.int64)]
+    nearest: list[Int64Array] = [np.empty((0, shown), dtype=np.int64)]
     start = 0
     for distances in chunks:
         rows = slice(start, start + len(distances))
@@ -69,8 +70,9 @@ def rank_and_score(
         else:
             scores, ranked = filter.apply(distances, rows)
             parts.append(scores.with_filter)
-        compared = compared_images(images, gallery, options.protocol)
-        nearest.append(ranked.among(compared).nearest(NEAREST_SHOWN)[0])
+        if shown:
+            compared = compared_images(images, gallery, options.protocol)
+            nearest.append(ranked.among(compared).nearest(shown)[0])
         start += len(distances)
         progress(start, len(query))
     return QueryScores.merge(parts), np.concatenate(nearest)

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from vestigo.ranking.screening import DistanceBlock, Rows
+from vestigo.ranking.screening import DistanceBlock, Rows, pairs_of
 from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 
 SLACK = 4
@@ -37,7 +37,7 @@ class Matches:
         `compared` returns the columns that a query is compared with, None for all.
         """
         counts = np.zeros(len(self.rows), dtype=np.int64)
-        undecided: list[tuple[slice, BoolArray, Int64Array]] = []
+        undecided = [np.empty((2, 0), np.int64)]  # matches, and images that are before or behind them
         starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
         for start, stop in pairwise([*starts.tolist(), len(self.rows)]):
             row = int(self.rows[start])
@@ -48,18 +48,18 @@ class Matches:
             near = distances[candidates]
             below = near < low[:, None]
             counts[start:stop] = np.count_nonzero(below, axis=1)
-            is_open = (near <= high[:, None]) & ~below
-            at = np.flatnonzero(is_open.any(axis=0))
-            columns = candidates[at] if images is None else images[candidates[at]]
-            undecided.append((slice(start, stop), is_open[:, at], columns))
-        lengths = [len(columns) for _, _, columns in undecided]
-        exact = block.exact(np.repeat(self.rows[starts], lengths), concatenated([at for _, _, at in undecided]))
-        ends = np.cumsum(lengths, dtype=np.int64)
-        for (part, is_open, columns), end in zip(undecided, ends.tolist(), strict=True):
-            true = exact[end - len(columns) : end]
-            first = is_before(true, columns, self.distances[part, None], self.columns[part, None])
-            counts[part] += np.count_nonzero(first & is_open, axis=1)
-        return counts
+            match, place = pairs_of(below ^ (near <= high[:, None]))
+            columns = candidates if images is None else images[candidates]
+            if len(place) > len(near):
+                # Most images are equal: each is compared with many matches.
+                exact = block.exact(np.full(len(columns), row), columns)
+                first = is_before(exact[place], columns[place], *self._at(start + match))
+                counts[start:stop] += np.bincount(match[first], minlength=stop - start)
+            else:
+                undecided.append(np.stack([start + match, columns[place]]))
+        match, at = np.concatenate(undecided, axis=1)
+        first = is_before(block.exact(self.rows[match], at), at, *self._at(match))
+        return counts + np.bincount(match[first], minlength=len(counts))
 
     def count_pairs_before(self, block: DistanceBlock, rows: Rows, columns: Rows) -> Int64Array:
         """Count for each match, (m,), the pairs (p,) of its query that are before it; their `rows` are ascending."""
@@ -70,13 +70,11 @@ class Matches:
         pair = np.repeat(np.arange(len(lengths)), lengths)
         match = np.arange(len(pair)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(starts, lengths)
         distances = block.exact(rows, columns)
-        first = is_before(distances[pair], columns[pair], self.distances[match], self.columns[match])
+        first = is_before(distances[pair], columns[pair], *self._at(match))
         return np.bincount(match[first], minlength=len(self.rows)).astype(np.int64)
 
-
-def concatenated(parts: list[Int64Array]) -> Int64Array:
-    """Concatenate arrays of rows, also none."""
-    return np.concatenate([np.empty(0, np.int64), *parts])
+    def _at(self, matches: Int64Array) -> tuple[Float64Array, Rows]:
+        return self.distances[matches], self.columns[matches]
 
 
 def is_before(distance: Float64Array, column: Rows, other: Float64Array, other_column: Rows) -> BoolArray:

@@ -18,6 +18,7 @@ from vestigo_models.inference.package import ModelPackage, PackageConfig
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.semantic import SemanticNetwork
 from vestigo_models.schemas.builtin import MARKET_1501
+from vestigo_models.training import head_refit
 from vestigo_models.training.head_refit import (
     AttributeTargets,
     extract_pooled,
@@ -243,6 +244,23 @@ def test_labels_are_learnt_and_base_is_unchanged() -> None:
     assert fitted.digest != digest
     torch.testing.assert_close(base.network.state_dict()["heads.heads.0.1.weight"], before, rtol=0, atol=0)
     assert fit_heads(base, pooled, AttributeTargets.from_labels(truth, SCHEMA), pull=1e-3).digest == fitted.digest
+
+
+def test_labels_of_a_class_count_as_often_as_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_refit, "_base_reliability", lambda *_: torch.ones(len(SCHEMA), dtype=torch.float64))
+    base, labels_of_one, pooled = package(), np.full((30, len(SCHEMA)), -1), random_features(30)
+    hats = np.arange(30) % 2
+    labels_of_one[:, SCHEMA.index("hat")] = hats
+    factors = np.ones(SCHEMA.classes, np.float32)
+    factors[SCHEMA.slice("hat")] = [0.5, 3]
+    by_class = AttributeTargets.from_labels(labels_of_one, SCHEMA)
+    by_crop = AttributeTargets.from_labels(labels_of_one, SCHEMA, weight=factors[SCHEMA.slice("hat")][hats])
+    fits = [fit_heads(base, pooled, by_class, class_weights=factors), fit_heads(base, pooled, by_crop)]
+    weighted, repeated = (predict_attributes(fitted, pooled) for fitted in fits)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-4)
+    plain = predict_attributes(fit_heads(base, pooled, by_class), pooled)
+    yes = SCHEMA.slice("hat").start + 1
+    assert (weighted[:, yes] > plain[:, yes]).mean() > 0.9
 
 
 def test_heads_without_targets_keep_their_weights() -> None:
