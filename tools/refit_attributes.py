@@ -2,8 +2,8 @@
 
     python -m tools.refit_attributes small refitted --data people-4 people-5 --balance 1 --pull 7000
 
-All images of training, query and gallery that have labels are used. The result has no calibration of its filter:
-`vestigo calibrate --model refitted --data DATASET` makes one.
+All images of training, query and gallery that have labels are used. Weights are rounded to float16. The result has no
+calibration of its filter: `vestigo calibrate --model refitted --data DATASET` makes one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         package = ModelPackage.from_pretrained(resolve_model(arguments.model))
-        refit(package, arguments.data, arguments.balance, arguments.pull).save_pretrained(arguments.out)
+        refit(package, arguments.data, arguments.balance, arguments.pull).save_pretrained(arguments.out, half=True)
     except VestigoError as error:
         raise SystemExit(str(error)) from None
 
