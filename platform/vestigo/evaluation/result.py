@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vestigo.evaluation.metrics.ranking import ImageSet, QueryScores, RetrievalMetrics
+from vestigo.evaluation.metrics.interval import mean_interval
+from vestigo.evaluation.metrics.ranking import (
+    SCORED,
+    CameraPairMetrics,
+    ImageSet,
+    QueryScores,
+    RetrievalMetrics,
+    score_camera_pairs,
+)
 from vestigo_models.arrays import Float32Array, Int64Array
 
 if TYPE_CHECKING:
@@ -58,6 +66,18 @@ class Evaluation:
         unreadable = {f"query image unreadable ({reason})": count for reason, count in self.unreadable.items()}
         queries = summary.queries + sum(unreadable.values())
         return replace(summary, queries=queries, excluded=summary.excluded | unreadable)
+
+    def intervals(self) -> dict[str, tuple[float, float] | None]:
+        """Return the 95 % intervals, in percent, of mAP and Rank-1 for other identities; None for fewer than two."""
+        scored = self.scores.status == SCORED
+        pids = self.query.pids[scored]
+        values = {"mAP": self.scores.ap[scored], "rank1": (self.scores.first[scored] == 1).astype(np.float64)}
+        found = {name: mean_interval(each, pids) for name, each in values.items()}
+        return {name: each and (100 * each[0], 100 * each[1]) for name, each in found.items()}
+
+    def by_camera_pair(self) -> dict[tuple[int, int], CameraPairMetrics]:
+        """Return the metrics by the camera of the query and that of the gallery, counted from 0."""
+        return score_camera_pairs(self.scores, self.query.camids, self.gallery.camids)
 
     def by_camera(self) -> dict[int, RetrievalMetrics]:
         """Return the metrics of the queries of each camera, counted from 0."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vestigo_models.inference.extractor import Extractor
 
 RANKS = (1, 5, 10)
+TITLES = {"mAP": "mAP", "rank1": "Rank-1"}
 
 
 def full_result(evaluation: Evaluation) -> dict[str, Any]:
@@ -30,6 +31,11 @@ def full_result(evaluation: Evaluation) -> dict[str, Any]:
         "evaluated": ranking.queries - sum(ranking.excluded.values()),
         "excluded": ranking.excluded,
         "gallery": len(evaluation.gallery),
+        "intervals": evaluation.intervals(),
+        "camera_pairs": [
+            {"query_camera": own, "gallery_camera": other, **asdict(metrics)}
+            for (own, other), metrics in evaluation.by_camera_pair().items()
+        ],
         "attributes": {},
         "attributes_mean": None,
         "attributes_balanced": None,
@@ -107,6 +113,9 @@ def print_ranking(result: Mapping[str, Any]) -> None:
     """Print ranking metrics and excluded queries."""
     ranks = "   ".join(f"Rank-{rank} {number_text(value):>5}" for rank, value in result["cmc"].items())
     out.print(f"mAP {number_text(result['mAP']):>5}   {ranks}   mINP {number_text(result['mINP']):>5}   (percent)")
+    if intervals := {name: each for name, each in result["intervals"].items() if each}:
+        texts = (f"{TITLES[name]} {low:.1f} to {high:.1f}" for name, (low, high) in intervals.items())
+        out.print(f"95 % intervals for other identities: {', '.join(texts)}")
     out.print(f"{result['evaluated']} of {result['queries']} queries against {result['gallery']} gallery images")
     print_skipped(result["excluded"])
 

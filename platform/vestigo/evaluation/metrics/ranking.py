@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.counting import Matches
-from vestigo.ranking.screening import DistanceBlock, pairs_of
+from vestigo.ranking.screening import DistanceBlock, Rows, pairs_of
 from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 
 Protocol = Literal["cross-camera", "same-camera", "all"]
 """What a query is compared with. `cross-camera`, the standard: everything but images of the query's identity from the
 query's camera. `same-camera`: the images of the query's camera only. `all`: everything. A query image is never compared
 with itself, and junk (identity -1) never compared."""
+
+MOST_CAMERAS = 64
+"""Cameras of a gallery up to which pairs of cameras are scored."""
 
 PROTOCOLS: tuple[Protocol, ...] = ("cross-camera", "same-camera", "all")
 
@@ -69,6 +72,15 @@ class RetrievalMetrics:
     excluded: dict[str, int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CameraPairMetrics:
+    """Metrics in percent of the queries of one camera among the gallery images of another."""
+
+    queries: int  # Scored queries with a match on that camera
+    mAP: float
+    rank1: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QueryScores:
     """Scores of q queries."""
@@ -77,15 +89,22 @@ class QueryScores:
     inp: Float64Array  # (q,) inverse negative penalty as a fraction, NaN if excluded
     first: Int64Array  # (q,) int64, rank of the first match from 1, 0 if excluded
     status: Int64Array  # (q,) int64, `SCORED` or a key of `REASONS`
+    # (q, C) `ap` and `first` among the images of each camera of the gallery, in ascending order; NaN and 0 without a
+    # match there. C is 0 for more than `MOST_CAMERAS` cameras.
+    ap_by_camera: Float64Array
+    first_by_camera: Int64Array
 
     def __getitem__(self, rows: BoolArray | Int64Array) -> QueryScores:
-        return QueryScores(ap=self.ap[rows], inp=self.inp[rows], first=self.first[rows], status=self.status[rows])
+        return QueryScores(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     @classmethod
     def merge(cls, parts: Iterable[QueryScores]) -> QueryScores:
         """Concatenate scores; no query without parts."""
-        parts = list(parts)
-        return cls(**concatenate(parts, ("ap", "inp"), np.float64), **concatenate(parts, ("first", "status"), np.int64))
+        parts = [part for part in parts if len(part.status)]
+        cameras = np.concatenate([part.ap_by_camera for part in parts] or [np.empty((0, 0))])
+        first = np.concatenate([part.first_by_camera for part in parts] or [np.empty((0, 0), np.int64)])
+        joined = concatenate(parts, ("ap", "inp"), np.float64) | concatenate(parts, ("first", "status"), np.int64)
+        return cls(**joined, ap_by_camera=cameras, first_by_camera=first)
 
     def summary(self, ranks: Sequence[int] = (1, 5, 10)) -> RetrievalMetrics:
         """Return means over the scored queries, and the number of the others."""
@@ -105,6 +124,26 @@ class QueryScores:
             queries=len(self.status),
             excluded={REASONS[int(code)]: int(number) for code, number in zip(codes, counts, strict=True)},
         )
+
+
+def score_camera_pairs(
+    scores: QueryScores, query: Int64Array, gallery: Int64Array
+) -> dict[tuple[int, int], CameraPairMetrics]:
+    """Return the metrics of each pair of a query's camera and a gallery camera that has a match.
+
+    `query` and `gallery` are the cameras of all queries and gallery images, (q,) and (G,).
+    """
+    result = {}
+    for column, camera in enumerate(np.unique(gallery)[: scores.ap_by_camera.shape[1]].tolist()):
+        for own in np.unique(query).tolist():
+            rows = np.flatnonzero((query == own) & (scores.first_by_camera[:, column] > 0))
+            if len(rows):
+                result[own, camera] = CameraPairMetrics(
+                    queries=len(rows),
+                    mAP=100.0 * math.fsum(scores.ap_by_camera[rows, column]) / len(rows),
+                    rank1=100.0 * int((scores.first_by_camera[rows, column] == 1).sum()) / len(rows),
+                )
+    return dict(sorted(result.items()))
 
 
 def concatenate(parts: Sequence[object], names: Sequence[str], dtype: type) -> dict[str, NDArray[Any]]:
@@ -129,31 +168,46 @@ def score_queries(
     same = SameIdentity.of(query, gallery)
     status, is_match = same.judge(query, gallery, protocol)
     matches = Matches.of(block, same.rows[is_match], same.columns[is_match])
-    before = matches.count_before(block, _compared_columns(query, gallery, protocol))
-    before -= matches.count_pairs_before(block, *_excluded_pairs(query, gallery, protocol, same))
-    rows = matches.rows
-    order = np.lexsort((before, rows))
-    rows, rank = rows[order], before[order] + 1
+    cameras, codes = np.unique(gallery.camids, return_inverse=True)
+    if len(cameras) > MOST_CAMERAS:
+        cameras, codes = cameras[:0], np.zeros_like(codes)
+    codes = codes.astype(np.int8)
+    before = matches.count_before(block, codes, _compared_columns(query, gallery, protocol))
+    before -= matches.count_pairs_before(block, codes, *_excluded_pairs(query, gallery, protocol, same))
+    average, inp, first = _score_lists(matches.rows, before[0] + 1, len(query), ap)
+    shape = len(query), len(cameras)
+    is_shown = np.full(len(matches.rows), len(cameras) > 0)
+    lists = matches.rows[is_shown] * len(cameras) + codes[matches.columns[is_shown]]
+    by_camera, _, first_by_camera = _score_lists(lists, before[1, is_shown] + 1, len(query) * len(cameras), ap)
+    return QueryScores(
+        ap=average,
+        inp=inp,
+        first=first,
+        status=status,
+        ap_by_camera=by_camera.reshape(shape),
+        first_by_camera=first_by_camera.reshape(shape),
+    )
 
-    totals = np.bincount(rows, minlength=len(query))
-    ordinal, first = number_matches(rows, rank, len(query))
-    precision = ordinal / rank
+
+def _score_lists(
+    lists: Rows, ranks: Int64Array, size: int, ap: ApDefinition
+) -> tuple[Float64Array, Float64Array, Int64Array]:
+    """Return average precision, inverse negative penalty and first rank, (size,), from the list and rank of matches."""
+    order = np.lexsort((ranks, lists))
+    lists, ranks = lists[order], ranks[order]
+    totals = np.bincount(lists, minlength=size)
+    ordinal, first = number_matches(lists, ranks, size)
+    precision = ordinal / ranks
     if ap == "trapezoid":
-        before = np.where(rank > 1, (ordinal - 1) / np.maximum(rank - 1, 1), 1.0)
+        before = np.where(ranks > 1, (ordinal - 1) / np.maximum(ranks - 1, 1), 1.0)
         precision = (precision + before) / 2.0
-
-    last = np.zeros(len(query), dtype=np.int64)
-    np.maximum.at(last, rows, rank)
+    last = np.zeros(size, dtype=np.int64)
+    np.maximum.at(last, lists, ranks)
     with np.errstate(invalid="ignore"):
-        return QueryScores(
-            ap=np.bincount(rows, weights=precision, minlength=len(query)) / totals,
-            inp=totals / last,
-            first=first,
-            status=status,
-        )
+        return np.bincount(lists, weights=precision, minlength=size) / totals, totals / last, first
 
 
-def number_matches(rows: Int64Array, ranks: Int64Array, size: int) -> tuple[Int64Array, Int64Array]:
+def number_matches(rows: Rows, ranks: Int64Array, size: int) -> tuple[Int64Array, Int64Array]:
     """Number the matches of `size` ranked lists, given the list and the rank of each match, (m,) in ascending order.
 
     Returns:

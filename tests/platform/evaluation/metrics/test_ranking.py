@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.distances import dense
-from vestigo.evaluation.metrics.ranking import PROTOCOLS, SCORED, ImageSet, QueryScores, score_queries
+from vestigo.evaluation.metrics.ranking import (
+    MOST_CAMERAS,
+    PROTOCOLS,
+    SCORED,
+    ImageSet,
+    QueryScores,
+    score_camera_pairs,
+    score_queries,
+)
 from vestigo.ranking.distance import distance_chunks
 
 
@@ -98,6 +106,42 @@ def test_scores_equal_naive_loop(seed: int, protocol: str, ap: str) -> None:
         return [tuple(row) for row in rng.integers([-1, 0, 0], [9, 3, 40], (count, 3)).tolist()]
 
     check(rng.integers(0, 8, (40, 90)) / 8, images(40), images(90), protocol, ap)
+
+
+@pytest.mark.parametrize("ap", ["standard", "trapezoid"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_pairs_of_cameras_are_scored_as_galleries_of_their_own(protocol: str, ap: str) -> None:
+    rng = np.random.default_rng(11)
+    query, gallery = (
+        [tuple(row) for row in rng.integers([-1, 0, 0], [9, 3, 40], (count, 3)).tolist()] for count in (60, 150)
+    )
+    distances = rng.integers(0, 8, (60, 150)) / 8
+    sides = image_set(query), image_set(gallery)
+    scores = score_queries(distances, *sides, protocol=protocol, ap=ap)
+    found = score_camera_pairs(scores, sides[0].camids, sides[1].camids)
+    expected = {}
+    for own in range(3):
+        for other in range(3):
+            rows, columns = np.flatnonzero(sides[0].camids == own), np.flatnonzero(sides[1].camids == other)
+            part = distances[np.ix_(rows, columns)]
+            alone = naive(part, [query[row] for row in rows], [gallery[at] for at in columns], protocol, ap)
+            if alone["mAP"] is not None:
+                count = len(rows) - sum(alone["excluded"].values())
+                expected[own, other] = (count, pytest.approx(alone["mAP"]), pytest.approx(alone["cmc"][1]))
+    assert len(expected) >= 3
+    assert {pair: (each.queries, each.mAP, each.rank1) for pair, each in found.items()} == expected
+
+
+def test_galleries_of_very_many_cameras_have_no_pairs() -> None:
+    rng = np.random.default_rng(12)
+    gallery = image_set([(int(rng.integers(1, 9)), camera, camera) for camera in range(MOST_CAMERAS + 1)])
+    query = image_set([(pid, 0, -1) for pid in range(1, 9)])
+    distances = rng.random((8, MOST_CAMERAS + 1))
+    scores = score_queries(distances, query, gallery)
+    assert scores.ap_by_camera.shape == scores.first_by_camera.shape == (8, 0)
+    assert score_camera_pairs(scores, query.camids, gallery.camids) == {}
+    fewer = score_queries(distances[:, 1:], query, gallery[np.arange(1, MOST_CAMERAS + 1)])
+    assert fewer.ap_by_camera.shape == (8, MOST_CAMERAS)
 
 
 image = st.tuples(st.integers(-1, 3), st.integers(0, 2), st.integers(0, 6))
