@@ -180,6 +180,20 @@ def test_page_names_models_only_if_two_are_compared(dataset: ReidDataset, evalua
     assert f"person {query.pids[row]}<br>camera {query.camids[row] + 1}<br>AP {ap:.1f} %" in single
 
 
+def test_page_shows_intervals_and_pairs_of_cameras(evaluation: Evaluation) -> None:
+    page = evaluation_page({"ours": evaluation}, {"Dataset": "people"}, "cross-camera")
+    (low, high), first = (evaluation.intervals()[name] or (0, 0) for name in ("mAP", "rank1"))
+    line = f"mAP {low:.1f} to {high:.1f}, Rank-1 {first[0]:.1f} to {first[1]:.1f}"
+    assert line in page
+    table = page[page.index("<h2>By pair of cameras</h2>") :].split("</table>")[0]
+    pairs = evaluation.by_camera_pair()
+    assert set(pairs) == {(0, 1), (1, 0)}
+    assert re.findall(r">([\d.–]+)</td>", table) == [
+        *("1", "–", f"{pairs[0, 1].mAP:.1f}"),
+        *("2", f"{pairs[1, 0].mAP:.1f}", "–"),
+    ]
+
+
 def test_page_is_complete_and_self_contained(dataset: ReidDataset, evaluation: Evaluation, tmp_path: Path) -> None:
     extractor = Extractor(random_package())
     other = evaluate_model(dataset, Extractor(random_package(seed=1)), EvaluationOptions())
