@@ -62,7 +62,8 @@ def call(
             `VestigoError`.
         VestigoError: As `function`.
     """
-    # A child that has served calls may crash because of an earlier file; a new one shows whose fault it is.
+    # A child that has served calls may crash, or lack memory, because of an earlier file; a new one shows whose fault
+    # it is.
     for has_retry in (True, False):
         try:
             (result,) = stream(
@@ -70,7 +71,7 @@ def call(
             )
             break
         except BadInput as error:
-            if not has_retry or error.reason != CRASHED:
+            if not has_retry or error.reason not in (CRASHED, TOO_MUCH_MEMORY):
                 raise
     return cast(Result, result)
 

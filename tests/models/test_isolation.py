@@ -32,6 +32,14 @@ def allocate(size: int) -> int:
     return len(np.ones(size, dtype=np.uint8))
 
 
+HELD: list[UInt8Array] = []
+
+
+def hold_memory(size: int) -> int:
+    HELD.append(np.ones(size, dtype=np.uint8))
+    return os.getpid()
+
+
 def loop_forever() -> None:
     while True:
         pass
@@ -140,6 +148,14 @@ def test_crash_behind_other_inputs_is_tried_again(tmp_path: Path) -> None:
     call(os.getpid)
     assert call(crash_first_time, tmp_path / "call") == "good"
     assert list(map_each(crash_first_time, [tmp_path, tmp_path / "item"])) == ["good", "good"]
+
+
+def test_memory_that_other_inputs_left_is_given_back() -> None:
+    limit = 1 << 30
+    children = [call(hold_memory, 600 << 20, memory_bytes=limit) for _ in range(3)]
+    assert len(set(children)) == 3
+    with pytest.raises(BadInput, match="needs more memory than is allowed"):
+        call(hold_memory, 2 << 30, memory_bytes=limit)
 
 
 def test_nested_call_stays_in_child() -> None:
