@@ -1,10 +1,10 @@
 """Detection and tracking against truth: rendered footage, or a video with truth in MOT format.
 
     pip install --no-deps trackeval==1.3.0     # its pin of NumPy is newer than ours; the metrics run with both
-    python benchmarks/tracking.py --identities 12 --cameras 3 --seconds 40
-    python benchmarks/tracking.py --footage PETS09-S2L1.mp4 --truth gt.txt
+    python -m benchmarks.tracking --identities 12 --cameras 3 --seconds 40
+    python -m benchmarks.tracking --footage PETS09-S2L1.mp4 --truth gt.txt
     python -m venv boxmot && boxmot/bin/pip install boxmot==25.0.0
-    python benchmarks/tracking.py --footage PETS09-S2L1.mp4 --truth gt.txt --boxmot-python boxmot/bin/python
+    python -m benchmarks.tracking --footage PETS09-S2L1.mp4 --truth gt.txt --boxmot-python boxmot/bin/python
 
 Boxes: recall and precision at IoU 0.5 over the sampled frames, of all detections and of those in tracklets.
 Tracks: MOTA and identity switches (Bernardin and Stiefelhagen 2008), IDF1 (Ristani et al. 2016), HOTA (Luiten et al.
@@ -34,9 +34,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from benchmarks.truth import BOX, read_truth
 from scipy.optimize import linear_sum_assignment
 from trackeval.metrics import CLEAR, HOTA, Identity
-from truth import BOX, read_truth
 
 from tests.support.crop_candidates import candidate_table
 from vestigo.datasets.synthetic import write_rendered
