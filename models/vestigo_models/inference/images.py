@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.errors import BadInput
+from vestigo_models.inference.image_files import MAX_PIXELS, read_encoded
 from vestigo_models.inference.image_formats import (
     FORMATS,
     describe_failure,
@@ -27,8 +28,6 @@ from vestigo_models.isolation import call
 
 IMAGE_SUFFIXES = frozenset(suffix for each in FORMATS for suffix in each.suffixes.split())
 """Endings of image files, the same for every command."""
-MAX_PIXELS = 100_000_000  # larger images are refused by their header, before pixels are decoded (300 MB as RGB)
-MAX_BYTES = 6 * MAX_PIXELS  # larger files are not read: the size of an uncompressed image of 16-bit colour
 _BAND = 1024
 _LEFTOVERS = frozenset({".ds_store", ".localized", "desktop.ini", "ehthumbs.db", "thumbs.db"})
 _LEFTOVER_FOLDERS = frozenset(
@@ -81,15 +80,24 @@ def read_image(path: Path) -> UInt8Array:
     return call(_read, path, name=str(path))
 
 
+def decode_isolated(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+    """Decode an encoded image in a child process; `name` is the image's for messages.
+
+    Raises:
+        BadInput: As `decode_image` and `isolation.call`, with the name.
+    """
+    return call(_decode_named, data, name, max_pixels, name=name)
+
+
 def _read(path: Path) -> UInt8Array:
+    return _decode_named(read_encoded(path), str(path), MAX_PIXELS)
+
+
+def _decode_named(data: bytes, name: str, max_pixels: int) -> UInt8Array:
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise BadInput("too-large", f"{size:,} bytes, more than {MAX_BYTES:,}; scale it down")
-        return decode_image(path.read_bytes())
+        return decode_image(data, max_pixels=max_pixels)
     except BadInput as error:
-        raise BadInput(error.reason, f"{path}: {error.detail}") from None
-    except OSError as error:
-        raise BadInput("unreadable", f"{path}: {error.strerror or error}") from None
+        raise BadInput(error.reason, f"{name}: {error.detail}") from None
 
 
 def _decode(image: Image.Image, data: bytes) -> UInt8Array:

@@ -10,8 +10,8 @@ import numpy as np
 from vestigo_models.arrays import UInt8Array
 from vestigo_models.config_files import read_json
 from vestigo_models.errors import BadInput, ConfigError, first_line
+from vestigo_models.inference.image_files import MAX_PIXELS
 from vestigo_models.inference.image_formats import open_image
-from vestigo_models.inference.images import MAX_PIXELS
 from vestigo_models.isolation import call
 from vestigo_models.parsing.base import MAX_CLASSES, Parsed, Parser
 from vestigo_models.parsing.label_maps import LABEL_SETS, UNNAMED, ParserLabels, merge_hard

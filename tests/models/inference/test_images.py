@@ -11,8 +11,9 @@ import pytest
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from vestigo_models.errors import BadInput
+from vestigo_models.inference.image_files import MAX_PIXELS
 from vestigo_models.inference.image_formats import find_format
-from vestigo_models.inference.images import IMAGE_SUFFIXES, MAX_PIXELS, decode_image, read_image
+from vestigo_models.inference.images import IMAGE_SUFFIXES, decode_image, read_image
 
 HEIGHT, WIDTH = 60, 40
 SAMPLES = cv2.resize(

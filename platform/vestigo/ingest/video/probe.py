@@ -24,7 +24,7 @@ from vestigo.ingest.video.pixels import display_size
 from vestigo.ingest.video.timeline import Clock, FrameNumbering, declared_rate, decoding_stamp, file_stamp, is_shown
 from vestigo.ingest.video.truncation import missing_bytes
 from vestigo_models.errors import BadInput
-from vestigo_models.inference.images import MAX_PIXELS
+from vestigo_models.inference.image_files import MAX_PIXELS
 
 PROBED_FRAMES = 48  # frames that are decoded to check times and entry points; no codec reorders over so many
 PROBED_PACKETS = 1000
