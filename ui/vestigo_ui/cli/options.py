@@ -89,6 +89,34 @@ ProjectOption = Annotated[str, Option("--project", "-p", help="Project of review
 ProjectsOption = Annotated[list[str] | None, Option("--project", "-p", help="Only these projects. Default: all.")]
 ByOption = Annotated[str | None, Option("--by", help="Responsible person. Default: the login name.")]
 
+UsersOption = Annotated[
+    Path | None,
+    Option(
+        "--users",
+        envvar="VESTIGO_USERS",
+        help="Users file. Default: vestigo/users.toml in $XDG_CONFIG_HOME or ~/.config.",
+    ),
+]
+SettingsOption = Annotated[
+    Path | None,
+    Option(
+        "--config",
+        envvar="VESTIGO_UI_CONFIG",
+        help="Settings file. Default: vestigo/ui.toml in $XDG_CONFIG_HOME or ~/.config, if it exists.",
+    ),
+]
+TlsCertOption = Annotated[Path | None, Option("--tls-cert", help="Certificate (PEM) to serve https with.")]
+TlsKeyOption = Annotated[Path | None, Option("--tls-key", help="Key (PEM) of that certificate.")]
+ProxyOption = Annotated[
+    str | None,
+    Option(
+        "--behind-proxy",
+        envvar="VESTIGO_UI_PROXY",
+        help="A proxy ends TLS before this server: its address (or network, or several with commas between). Only "
+        "it may state the address of a client.",
+    ),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArchivePart:

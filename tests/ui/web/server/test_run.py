@@ -13,7 +13,8 @@ from vestigo.store.open import Store
 from vestigo_models.errors import UsageError
 from vestigo_ui.cli.main import run
 from vestigo_ui.web.auth.users import Role, Users
-from vestigo_ui.web.server.run import SCRIPT, Binding
+from vestigo_ui.web.server.binding import Binding
+from vestigo_ui.web.server.run import SCRIPT
 from vestigo_ui.web.server.shell import make_options
 
 

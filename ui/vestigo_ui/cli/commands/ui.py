@@ -16,14 +16,6 @@ from vestigo_ui.web.auth.users import Role, Users, users_path
 
 user_app = Typer(help="Manage who may sign in to the screen, and with which role.", no_args_is_help=True)
 
-UsersOption = Annotated[
-    Path | None,
-    Option(
-        "--users",
-        envvar="VESTIGO_USERS",
-        help="Users file. Default: vestigo/users.toml in $XDG_CONFIG_HOME or ~/.config.",
-    ),
-]
 NameArgument = Annotated[str, Argument(help="Name that the user signs in with.")]
 RoleOption = Annotated[
     Role,
@@ -45,7 +37,7 @@ PasswordStdinOption = Annotated[
 def add_command(
     name: NameArgument,
     role: RoleOption,
-    users: UsersOption = None,
+    users: opts.UsersOption = None,
     password_file: PasswordFileOption = None,
     password_stdin: PasswordStdinOption = False,
     store: opts.StoreOption = "",
@@ -63,7 +55,7 @@ def add_command(
 
 
 @command(user_app, "list")
-def list_command(users: UsersOption = None) -> Output:
+def list_command(users: opts.UsersOption = None) -> Output:
     """List the users and their roles.
 
     Example: vestigo ui user list
@@ -74,7 +66,7 @@ def list_command(users: UsersOption = None) -> Output:
 
 
 @user_app.command("remove")
-def remove_command(name: NameArgument, users: UsersOption = None, store: opts.StoreOption = "") -> None:
+def remove_command(name: NameArgument, users: opts.UsersOption = None, store: opts.StoreOption = "") -> None:
     """Remove a user; open sessions end at once.
 
     Example: vestigo ui user remove anna
@@ -87,7 +79,7 @@ def remove_command(name: NameArgument, users: UsersOption = None, store: opts.St
 def role_command(
     name: NameArgument,
     role: Annotated[Role, Argument(help="The new role.")],
-    users: UsersOption = None,
+    users: opts.UsersOption = None,
     store: opts.StoreOption = "",
 ) -> None:
     """Give a user another role; open sessions end at once.
@@ -101,7 +93,7 @@ def role_command(
 @user_app.command("password")
 def password_command(
     name: NameArgument,
-    users: UsersOption = None,
+    users: opts.UsersOption = None,
     password_file: PasswordFileOption = None,
     password_stdin: PasswordStdinOption = False,
     store: opts.StoreOption = "",
@@ -154,24 +146,11 @@ def ui_command(
     store: opts.StoreOption = "",
     port: Annotated[int, Option(min=1, max=65535, help="Port of the page.")] = 8501,
     address: Annotated[str, Option(help="Address that the page is served on.")] = "127.0.0.1",
-    users: UsersOption = None,
-    config: Annotated[
-        Path | None,
-        Option(
-            envvar="VESTIGO_UI_CONFIG",
-            help="Settings file. Default: vestigo/ui.toml in $XDG_CONFIG_HOME or ~/.config, if it exists.",
-        ),
-    ] = None,
-    tls_cert: Annotated[Path | None, Option(help="Certificate (PEM) to serve https with.")] = None,
-    tls_key: Annotated[Path | None, Option(help="Key (PEM) of that certificate.")] = None,
-    behind_proxy: Annotated[
-        str | None,
-        Option(
-            envvar="VESTIGO_UI_PROXY",
-            help="A proxy ends TLS before this server: its address (or network, or several with commas between). Only "
-            "it may state the address of a client.",
-        ),
-    ] = None,
+    users: opts.UsersOption = None,
+    config: opts.SettingsOption = None,
+    tls_cert: opts.TlsCertOption = None,
+    tls_key: opts.TlsKeyOption = None,
+    behind_proxy: opts.ProxyOption = None,
 ) -> None:
     """Serve the screen for a store: search, view, review, and the state of the archive and its models.
 
@@ -186,7 +165,8 @@ def ui_command(
         raise typer.BadParameter("name the store to serve", ctx=context, param_hint="'--store' / '-s'")
 
     from vestigo_ui.web.auth.sign_in import audit_events, audit_user_changes
-    from vestigo_ui.web.server.run import Binding, serve
+    from vestigo_ui.web.server.binding import Binding
+    from vestigo_ui.web.server.run import serve
     from vestigo_ui.web.settings import load_settings
 
     binding = Binding(address=address, port=port, tls_cert=tls_cert, tls_key=tls_key, proxies=behind_proxy)

@@ -17,11 +17,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from vestigo.store.open import Store
-from vestigo_models.errors import VestigoError
+from vestigo_models.errors import UsageError, VestigoError
 from vestigo_ui.web.auth.sessions import Kind, Session, Sessions
 from vestigo_ui.web.auth.throttle import Throttle
-from vestigo_ui.web.auth.users import Role, Users
+from vestigo_ui.web.auth.users import Account, Role, Users
 from vestigo_ui.web.server.shell import DARK, LIGHT
+from vestigo_ui.web.settings import Settings
 
 Action = Literal["sign-in", "sign-in refused", "sign-out"]
 MAX_CHANGES = 10_000
@@ -47,6 +48,16 @@ class SignInEvent:
     action: Action
     user: str
     details: Mapping[str, str] = field(default_factory=dict)
+
+
+class SignInRefused(Exception):  # noqa: N818  (an outcome for the user, and no fault)
+    """A sign-in is refused; `reason` is for the user, `status` and `headers` are those of the response."""
+
+    def __init__(self, status: int, reason: str, *, retry_after: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
 
 
 OnEvent = Callable[[SignInEvent], object]
@@ -89,25 +100,31 @@ class SignIn:
         name, next_path = fields.get("name", "").strip(), local_path(fields.get("next"))
         if not self._has_valid_token(request, fields.get("token", "")):
             return self.page(request, next_path, "This page was out of date. Please try again.", name, 403)
+        try:
+            account = await self.verify_password(request, name, fields.get("password", ""))
+        except SignInRefused as refused:
+            page = self.page(request, next_path, refused.reason, name, refused.status)
+            page.headers.update(refused.headers)
+            return page
+        return await self.begin_session(request, name, account.role, "password", account.version, next_path)
+
+    async def verify_password(self, request: Request, name: str, password: str) -> Account:
+        """Return the account of a name and password; raise SignInRefused, with an audit entry for a wrong password."""
         address = client_address(request)
         if (wait := self._throttle.attempt(name, address)) > 0:
-            error = f"Too many attempts. Please try again in {math.ceil(wait)} seconds."
-            page = self.page(request, next_path, error, name, 429)
-            page.headers["Retry-After"] = str(math.ceil(wait))
-            return page
+            seconds = math.ceil(wait)
+            raise SignInRefused(429, f"Too many attempts. Please try again in {seconds} seconds.", retry_after=seconds)
         try:
-            account = await to_thread.run_sync(
-                self.sessions.users.verify, name, fields.get("password", ""), limiter=self._hashing
-            )
+            account = await to_thread.run_sync(self.sessions.users.verify, name, password, limiter=self._hashing)
             known = name in self.sessions.users.accounts()
         except VestigoError as error:
             log.error("sign-in is not possible: %s", error)
-            return self.page(request, next_path, CLOSED, name, 503)
+            raise SignInRefused(503, CLOSED) from error
         if account is None:
             await self.record(request, "sign-in refused", name if known else UNKNOWN_USER, by="password")
-            return self.page(request, next_path, WRONG, name, 401)
+            raise SignInRefused(401, WRONG)
         self._throttle.record_success(name, address)
-        return await self.begin_session(request, name, account.role, "password", account.version, next_path)
+        return account
 
     async def begin_session(
         self, request: Request, user: str, role: Role, kind: Kind, version: str, next_path: str, **details: str
@@ -186,6 +203,12 @@ class SignIn:
             log.error("the audit log cannot be written: %s", error)
             return False
         return True
+
+
+def require_users(users: Users, settings: Settings) -> None:
+    """Raise UsageError if there is neither a user nor an OpenID provider."""
+    if not users.accounts() and settings.oidc is None:
+        raise UsageError(f"{users.path} has no user who could sign in; run `vestigo ui user add NAME --role admin`")
 
 
 def audit_events(store: Store, users: Users) -> OnEvent:
