@@ -45,6 +45,7 @@ GROUPS = {
     "cameras": "List cameras and correct their clocks.",
     "models": "The models of a store: compare, promote, roll back.",
     "audit": "The audit log: who requested what and saw what; whether it is intact.",
+    "serve": "Keep a store's model loaded and answer searches over HTTP and for `vestigo search`.",
     "ui": "Serve the screen for a store: search, view, review, and the state of the archive and its models.",
 }
 

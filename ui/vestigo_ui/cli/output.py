@@ -108,7 +108,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Output]], Ca
                     values["store"] = stack.enter_context(open_store(values["store"]))
                 output = function(**values)
             if as_json:
-                sys.stdout.write(_json_text(output.result) + "\n")
+                sys.stdout.write(json_text(output.result) + "\n")
                 sys.stdout.flush()
             elif callable(output.shown):
                 output.shown(output.result)
@@ -135,20 +135,20 @@ def note(message: str) -> None:
     err.print(message, style="dim", highlight=False)
 
 
-def _json_text(result: Mapping[str, Any]) -> str:
+def json_text(result: Mapping[str, Any]) -> str:
     """Return a result as JSON without control characters, which are in strings only."""
-    text = json.dumps(_to_json(result), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(json_types(result), ensure_ascii=False, allow_nan=False)
     return text.translate(JSON_CONTROLS)
 
 
-def _to_json(value: Any) -> Any:
+def json_types(value: Any) -> Any:
     """Return a value as JSON types: NumPy values unwrapped, paths as text, NaN and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
+        return {str(key): json_types(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
+        return [json_types(item) for item in value]
     if hasattr(value, "tolist"):
-        return _to_json(value.tolist())
+        return json_types(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, bool | int | float | str):

@@ -271,7 +271,7 @@ def test_changed_model_is_refused(archive: Path, capsys: pytest.CaptureFixture[s
 def test_query_that_crashes_its_decoder_ends_with_one_line(
     archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vestigo_models.inference.images._read", hostile.crash)
+    monkeypatch.setattr("vestigo_models.inference.images._decode_named", hostile.crash)
     image = str(archive / "p0c0.png")
     assert run(["search", image, "--store", str(archive / "store")]) == 2
     message = " ".join(capsys.readouterr().err.split())

@@ -17,9 +17,9 @@ from vestigo_models.errors import UsageError
 from vestigo_models.progress import ProgressCallback
 from vestigo_ui.cli import options as opts
 from vestigo_ui.cli.commands.index import crops_of_run, read_strips
-from vestigo_ui.cli.commands.search import write_search_page
 from vestigo_ui.cli.evaluation import write_evaluation_page
 from vestigo_ui.cli.output import Output, command_line, note, out, progress, write_page
+from vestigo_ui.search.answer import make_page
 from vestigo_ui.web.auth.users import Role, Users
 
 MARK = ".vestigo-demo"
@@ -155,7 +155,7 @@ def search_best_crop(store: opts.OpenStore, run: str, page: Path) -> str | None:
     longest = max(crops, key=lambda tracklet: (len(crops[tracklet]), tracklet))
     _, query = max(crops[longest])
     result = search_query(store, Query(crops=(query,)), top=20)
-    write_search_page(store, page, result, {}, crops=[query])
+    write_page(page, make_page(store, result, {}, crops=[query]))
     return query
 
 

@@ -36,6 +36,7 @@ def _policy(sources: dict[str, str], ancestors: str) -> str:
 
 COMPONENT_POLICY = _policy(_APP | {"script-src": f"{_APP['script-src']} 'unsafe-inline'"}, "'self'")
 SIGN_IN_POLICY = _policy(_SIGN_IN, "'none'")
+API_POLICY = _policy({"default-src": "'none'"}, "'none'")
 
 
 def app_policy(scripts: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
 """Search of page Find: progress while it runs, and a cache of results."""
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,10 @@ from vestigo_models.progress import OpenProgress, ProgressCallback
 from vestigo_ui.app.cache import shared_cache
 from vestigo_ui.app.context import PageContext, shared_index
 from vestigo_ui.app.images import shared_encoder
-from vestigo_ui.app.pages.find.form import SearchForm, Upload
+from vestigo_ui.app.pages.find.form import SearchForm, Upload, session_uploads
+from vestigo_ui.cli.options import ArchivePart, SearchedModel
+from vestigo_ui.search.client import request_result
+from vestigo_ui.search.request import QueryImage, SearchRequest
 
 LAST = "find-last"
 CACHED_RESULTS = 32
@@ -25,6 +29,7 @@ STAGES = {
     "attributes": "Filtering by attributes",
     "crops": "Comparing crops",
 }
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +47,29 @@ def make_query(form: SearchForm, uploads: dict[str, Upload]) -> Query:
         return Query(crops=form.crops, kept=form.kept, model=form.model)
     parts = [_encode(digest, form.model, uploads[digest]) for digest in form.uploads]
     return Query(crops=form.crops, kept=form.kept, views=CropFeatures.joined(parts), model=form.model)
+
+
+def make_request(form: SearchForm, uploads: Mapping[str, Upload]) -> SearchRequest:
+    """Return a form as a request to a server."""
+    scope = form.scope
+    part = ArchivePart(
+        cameras=None if scope.cameras is None else list(scope.cameras),
+        since=None if scope.since is None else scope.since.isoformat(),
+        until=None if scope.until is None else scope.until.isoformat(),
+    )
+    searched = SearchedModel(
+        model=form.model, where=scope.where, filter=form.filter.filter, max_lost=form.filter.max_lost
+    )
+    images = [QueryImage(name=digest, data=uploads[digest].data, is_upload=True) for digest in form.uploads]
+    return SearchRequest(
+        crops=form.crops,
+        kept=form.kept,
+        images=tuple(images),
+        top=form.top,
+        rerank=form.rerank,
+        searched=searched,
+        part=part,
+    )
 
 
 def cached_search(context: PageContext, form: SearchForm, query: Query) -> tuple[CachedSearch, bool]:
@@ -71,7 +99,14 @@ def forget_result() -> None:
 
 
 def run_search(context: PageContext, form: SearchForm, query: Query, progress: OpenProgress) -> SearchResult:
-    """Search the store; raises as `vestigo.retrieval.run.search` and `search_where`."""
+    """Search the store, by a running `vestigo serve` if there is one; raises as `search_query`, `search_conditions`.
+
+    The page records the search.
+    """
+    request = make_request(form, session_uploads())
+    result = request_result(context.store.ref, request, report=log.warning, progress=progress)
+    if result is not None:
+        return result
     archive = IndexedArchive(context.store, context.index)
     options: dict[str, Any] = {"top": form.top, "progress": progress}
     if form.has_views:

@@ -1,0 +1,1 @@
+"""Searches of the command line, the screen and the server: request, answer, and the way to a running server."""
