@@ -1,4 +1,4 @@
-# One image for every part of Vestigo: the driver, Ray's head and workers, and the screen.
+# One image for every part of Vestigo: the driver, Ray's head and workers, the screen, and the query server.
 FROM python:3.11-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

@@ -38,7 +38,7 @@ def test_dockerfile_passes_lint() -> None:
 
 
 def test_compose_file_defines_expected_services(compose: dict[str, Any]) -> None:
-    assert compose["services"].keys() == {"postgres", "label-studio", "ray-head", "ray-worker", "ui"}
+    assert compose["services"].keys() == {"postgres", "label-studio", "ray-head", "ray-worker", "serve", "ui"}
 
 
 def test_each_service_has_health_check(compose: dict[str, Any]) -> None:
