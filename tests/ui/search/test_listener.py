@@ -356,3 +356,33 @@ def test_killed_server_leaves_a_socket_that_does_no_harm(archive: Archive, tmp_p
         assert server.socket is not None
     assert len(audited(archive.store)) == 1
     assert not os.path.exists(server.socket)
+
+
+def test_server_killed_during_a_search_leaves_it_to_the_command(archive: Archive, search: Search) -> None:
+    code = (
+        "import sys; from vestigo.store.open import Store; from vestigo_ui.search.warm import WarmSearch; "
+        "from vestigo_ui.search.listener import listen_locally\n"
+        "class Waiting(WarmSearch):\n"
+        "    def answer(self, *_): print('searching', flush=True); sys.stdin.read()\n"
+        "with Store.open(sys.argv[1]) as store, listen_locally(Waiting(store)): print('ready', flush=True); "
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(archive.store)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        output = process.stdout
+        assert output is not None
+        assert output.readline() == "ready\n"
+        lines: list[str] = []
+
+        def kill() -> None:
+            lines.append(output.readline())
+            process.kill()
+
+        killing = threading.Thread(target=kill)
+        killing.start()
+        result = search(archive.crops[0]["crop_id"])
+        killing.join()
+    assert lines == ["searching\n"]
+    assert result["results"]
+    assert result["notes"] == ""
+    assert len(audited(archive.store)) == 1

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.query_server import QueryServer, entries, refused
+from tests.support.query_server import QueryServer, entries, refused, serve_store
 from tests.support.signed_in import PASSWORD
 from tests.ui.conftest import Archive
 from vestigo_models.errors import StoreUnavailable
+from vestigo_ui.web.auth.sessions import provider_version
 from vestigo_ui.web.auth.throttle import FREE_ATTEMPTS
 from vestigo_ui.web.auth.users import Role
+from vestigo_ui.web.settings import OidcSettings
 
 
 def test_nothing_is_answered_without_a_session(server: QueryServer, archive: Archive) -> None:
@@ -98,3 +101,21 @@ def test_sign_in_is_closed_while_the_audit_log_cannot_be_written(
     monkeypatch.setattr(server.store.database, "change", fail)
     answer = server.client().post("/v1/session", json={"name": "viewer", "password": PASSWORD})
     assert refused(answer, 503).startswith("Signing in is not possible at the moment.")
+
+
+def test_session_of_openid_provider_is_accepted(archive: Archive, tmp_path: Path) -> None:
+    """Its token comes from the screen, which has the same key."""
+    oidc = {
+        "issuer": "https://login.example.org",
+        "client_id": "vestigo",
+        "client_secret_file": "secret",
+        "default_role": "viewer",
+    }
+    with serve_store(archive.store, tmp_path, people={}, configured={"oidc": oidc}) as server:
+        version = provider_version(OidcSettings.model_validate(oidc))
+        token = server.sessions.begin("oidc:anna", Role.VIEWER, "oidc", version)
+        answer = server.client().get(
+            f"/v1/crops/{archive.crops[0]['crop_id']}", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status_code == 200
+        assert [entry.user for entry in entries(server, "view")] == ["oidc:anna"]
