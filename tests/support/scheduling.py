@@ -14,6 +14,8 @@ UNITS = {
         "tests/workers/adaptation/test_fit.py",
         "tests/workers/executors/test_executors_alike.py",
         "tests/workers/regions/test_run.py",
+        "tests/workers/executors/test_batches.py",
+        "tests/workers/evaluation/",
         "tests/end_to_end/test_ray_run.py",
     ),
     "label_studio": (

@@ -1,23 +1,30 @@
-"""The interface of executors, and the one that processes shards in this process; `ray` has the other.
+"""The interface of executors, and the one that processes tasks in this process; `ray` has the other.
 
-The driver submits tasks and takes results as they end. Only the driver commits, retries and quarantines. All executors
-pass the same tests and produce the same visible rows.
+A driver submits tasks and takes results as they end: `vestigo_workers.runs.driver` commits the shards of a run,
+`vestigo_workers.executors.batches` merges results in memory. Only drivers commit, retry and quarantine. All executors
+pass the same tests and give the same results.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Generic, Literal, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from vestigo.store.parquet.files import WrittenFile
-from vestigo.store.runs.records import InputFailure, InputOutcome, Run, ShardTask
+from vestigo.store.runs.records import InputFailure, InputOutcome, Run
 from vestigo_models.errors import StoreError, VestigoError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+ConsumedTask = TypeVar("ConsumedTask", contravariant=True)
+ProducedResult = TypeVar("ProducedResult", covariant=True)
 
 
 class ExecutorSettings(BaseModel):
-    """Settings that say where and in which portions a run is processed; they change no row.
+    """Settings that say where and in which portions work is processed; they change no result.
 
     Attributes:
         executor: `inline`, `ray`, or `auto` (Ray where several shards can run in parallel).
@@ -57,48 +64,48 @@ class ShardResult:
     failures: tuple[InputFailure, ...] = ()
 
 
-class Worker(Protocol):
-    """Loads its models once, then processes whole shards, in this process or in a Ray actor."""
+class Worker(Protocol[ConsumedTask, ProducedResult]):
+    """Loads its models once, then processes whole tasks, in this process or in a Ray actor."""
 
-    def process(self, task: ShardTask) -> ShardResult:
-        """Process one shard and write its files; return what the driver commits."""
+    def process(self, task: ConsumedTask, /) -> ProducedResult:
+        """Process one task; of a shard, write its files and return what the driver commits."""
         ...
 
 
-WorkerFactory = Callable[[], Worker]
+WorkerFactory = Callable[[], Worker[Task, Result]]
 """Builds a worker where it runs; Ray pickles it, so it is a `partial` of a class and never a closure."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A processed shard; `result` is not committed yet."""
+class Finished(Generic[Task, Result]):
+    """A processed task; the `result` of a shard is not committed yet."""
 
-    task: ShardTask
-    result: ShardResult
+    task: Task
+    result: Result
 
 
 @dataclass(frozen=True, kw_only=True)
-class Died:
-    """A shard whose worker died, or that failed in a way that no single input explains."""
+class Died(Generic[Task]):
+    """A task whose worker died, or that failed in a way that no single input explains."""
 
-    task: ShardTask
+    task: Task
     reason: str
 
 
-class Executor(Protocol):
+class Executor(Protocol[Task, Result]):
     """Runs tasks on workers, at most `slots` at a time."""
 
     slots: int
 
-    def submit(self, task: ShardTask) -> None:
+    def submit(self, task: Task) -> None:
         """Submit one task; the caller keeps at most `slots` in flight."""
         ...
 
-    def next(self) -> Finished | Died:
+    def next(self) -> Finished[Task, Result] | Died[Task]:
         """Wait for the next task that ends.
 
         Raises:
-            VestigoError: The run cannot continue (disk full, model missing, no worker starts).
+            VestigoError: The work cannot continue (disk full, model missing, no worker starts).
         """
         ...
 
@@ -108,40 +115,51 @@ class Executor(Protocol):
 
 
 def death_reason(error: BaseException) -> str:
-    """Return one line for the catalogue: the type of `error` and its message, at most 300 characters."""
+    """Return one line for users: the type of `error` and its message, at most 300 characters."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
-class InlineExecutor:
-    """Runs tasks in this process: small jobs, tests, debugging."""
+class InlineExecutor(Generic[Task, Result]):
+    """Runs tasks in this process, on one thread as the actors do: small jobs, tests, debugging."""
 
     slots = 1
 
-    def __init__(self, factory: WorkerFactory) -> None:
-        import torch
-
-        torch.set_num_threads(1)
+    def __init__(self, factory: WorkerFactory[Task, Result]) -> None:
         self._factory = factory
-        self._worker: Worker | None = None
-        self._queue: deque[ShardTask] = deque()
+        self._worker: Worker[Task, Result] | None = None
+        self._queue: deque[Task] = deque()
 
-    def submit(self, task: ShardTask) -> None:
+    def submit(self, task: Task) -> None:
         """Queue one task."""
         self._queue.append(task)
 
-    def next(self) -> Finished | Died:
+    def next(self) -> Finished[Task, Result] | Died[Task]:
         """Process the oldest queued task."""
         task = self._queue.popleft()
-        if self._worker is None:
-            self._worker = self._factory()
-        try:
-            return Finished(task=task, result=self._worker.process(task))
-        except VestigoError:
-            raise
-        except Exception as error:  # noqa: BLE001  (equals the death of a worker process, whatever its cause)
-            return Died(task=task, reason=death_reason(error))
+        with one_thread():
+            if self._worker is None:
+                self._worker = self._factory()
+            try:
+                return Finished(task=task, result=self._worker.process(task))
+            except VestigoError:
+                raise
+            except Exception as error:  # noqa: BLE001  (equals the death of a worker process, whatever its cause)
+                return Died(task=task, reason=death_reason(error))
 
     def close(self) -> None:
         """Drop the worker and the queue."""
         self._worker = None
         self._queue.clear()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: the order of sums, and so the last bits, do not depend on the number of cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

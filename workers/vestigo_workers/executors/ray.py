@@ -1,23 +1,24 @@
-"""The executor that runs shards on Ray actors.
+"""The executor that runs tasks on Ray actors.
 
-Each actor loads the model once, is pinned to a GPU (or a CPU) and takes whole shards: a path and a range, never
-pixels. Ray restarts a dead actor (`max_restarts=-1`) but does not repeat its shard (`max_task_retries=0`), because the
-driver must count a death against the shard that caused it.
+Each actor loads the model once, is pinned to a GPU (or a CPU) and takes whole tasks: paths and ranges, never pixels.
+Ray restarts a dead actor (`max_restarts=-1`) but does not repeat its task (`max_task_retries=0`), because the driver
+must count a death against the task that caused it.
 """
 
 import os
 import time
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Generic
 
+import cv2
 import ray
 import torch
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayTaskError
 
-from vestigo.store.runs.records import ShardTask
 from vestigo_models.devices import pin_device
 from vestigo_models.errors import VestigoError, WorkError
-from vestigo_workers.executors.base import Died, Finished, ShardResult, Worker, WorkerFactory, death_reason
+from vestigo_workers.executors.base import Died, Finished, Result, Task, Worker, WorkerFactory, death_reason
 from vestigo_workers.executors.cluster import connect
 
 WINDOW = 2
@@ -27,22 +28,33 @@ START_TIMEOUT_S = 300.0
 
 
 class _Actor:
-    """The body of an actor: a worker that is built there and computes on one thread."""
+    """The body of an actor: a worker that is built there and computes on one thread.
 
-    def __init__(self, factory: WorkerFactory) -> None:
+    Methods receive the factory as a list with its reference, because an actor that Ray has restarted builds its worker
+    again, and Ray keeps no large arguments of constructors for restarts.
+    """
+
+    def __init__(self) -> None:
         torch.set_num_threads(1)
+        cv2.setNumThreads(1)
         if ray.get_gpu_ids():
             pin_device()
-        self._worker: Worker = factory()
+        self._built: Worker[Any, Any] | None = None
 
-    def ready(self) -> int:
+    def ready(self, factory: Sequence[Any]) -> int:
+        self._worker(factory)
         return os.getpid()
 
-    def process(self, task: ShardTask) -> ShardResult:
-        return self._worker.process(task)
+    def process(self, factory: Sequence[Any], task: Any) -> Any:
+        return self._worker(factory).process(task)
+
+    def _worker(self, factory: Sequence[Any]) -> Worker[Any, Any]:
+        if self._built is None:
+            self._built = ray.get(factory[0])()
+        return self._built
 
 
-class RayExecutor:
+class RayExecutor(Generic[Task, Result]):
     """Runs tasks on Ray actors.
 
     Args:
@@ -52,7 +64,7 @@ class RayExecutor:
     """
 
     def __init__(
-        self, factory: WorkerFactory, *, actors: int | None = None, gpus_per_actor: float | None = None
+        self, factory: WorkerFactory[Task, Result], *, actors: int | None = None, gpus_per_actor: float | None = None
     ) -> None:
         self._disconnect = connect()
         total = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -64,12 +76,14 @@ class RayExecutor:
             num_cpus=min(1.0, 0.75 * cpus / count), num_gpus=share, max_restarts=-1, max_task_retries=0
         )
         self.slots = WINDOW * count
-        self._actors: list[Any] = [remote.remote(factory) for _ in range(count)]
-        self._queues: list[deque[tuple[Any, ShardTask]]] = [deque() for _ in range(count)]
+        # A factory may hold the weights of a model: they are sent to each node once.
+        self._factory = [ray.put(factory)]
+        self._actors: list[Any] = [remote.remote() for _ in range(count)]
+        self._queues: list[deque[tuple[Any, Task]]] = [deque() for _ in range(count)]
         self._await_start(share)
 
     def _await_start(self, share: float) -> None:
-        starting = [actor.ready.remote() for actor in self._actors]
+        starting = [actor.ready.remote(self._factory) for actor in self._actors]
         started, waiting = ray.wait(starting, num_returns=len(starting), timeout=START_TIMEOUT_S)
         if waiting and not started:
             available = ray.available_resources()  # type: ignore[no-untyped-call]
@@ -87,12 +101,12 @@ class RayExecutor:
             self.close()
             raise WorkError(f"a Ray actor died while it loaded the model: {death_reason(error)}") from None
 
-    def submit(self, task: ShardTask) -> None:
+    def submit(self, task: Task) -> None:
         """Submit one task to the actor with the shortest queue."""
         index = min(range(len(self._queues)), key=lambda i: len(self._queues[i]))
-        self._queues[index].append((self._actors[index].process.remote(task), task))
+        self._queues[index].append((self._actors[index].process.remote(self._factory, task), task))
 
-    def next(self) -> Finished | Died:
+    def next(self) -> Finished[Task, Result] | Died[Task]:
         """Wait for the next task that ends on any actor."""
         heads = {queue[0][0]: index for index, queue in enumerate(self._queues) if queue}
         [ref], _ = ray.wait(list(heads), num_returns=1)
@@ -119,20 +133,19 @@ class RayExecutor:
         if not self._restarted(self._actors[index]):
             del self._actors[index], self._queues[index]
             if not self._actors:
-                raise WorkError("every Ray actor is lost; committed shards are kept: vestigo runs resume RUN")
+                raise WorkError("every Ray actor is lost: give the command again, or vestigo runs resume RUN for a run")
         for task in waiting:
             self.submit(task)
 
-    @staticmethod
-    def _restarted(actor: Any) -> bool:
+    def _restarted(self, actor: Any) -> bool:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             try:
-                ray.get(actor.ready.remote(), timeout=START_TIMEOUT_S)
+                ray.get(actor.ready.remote(self._factory), timeout=START_TIMEOUT_S)
                 return True
             except ActorUnavailableError:
                 time.sleep(0.2)
-            except (RayActorError, GetTimeoutError):
+            except (RayActorError, RayTaskError, GetTimeoutError):
                 return False
         return False
 

@@ -1,7 +1,6 @@
 """The driver of a run: submits shards to an executor, commits their results, counts deaths and holds the lease."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +11,8 @@ from vestigo.store.open import Store
 from vestigo.store.runs.records import Owner, RunStatus, ShardTask
 from vestigo_models.errors import LeaseLost, StoreUnavailable, VestigoError, first_line
 from vestigo_models.progress import ProgressCallback
-from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, InlineExecutor, WorkerFactory
+from vestigo_workers.executors.base import Died, Executor, ExecutorSettings, ShardResult, WorkerFactory
+from vestigo_workers.executors.start import start_executor
 from vestigo_workers.indexing.plan import pick_spec
 from vestigo_workers.runs.result import RunResult
 
@@ -20,21 +20,12 @@ HEARTBEAT_S = 5.0
 log = logging.getLogger(__name__)
 
 
-def open_executor(store: Store, run_id: str, factory: WorkerFactory, settings: ExecutorSettings) -> Executor:
-    """Start the executor that the settings name; `auto` is Ray if shards can run in parallel."""
-    if settings.executor == "inline" or (settings.executor == "auto" and not _is_parallel(store, run_id, settings)):
-        return InlineExecutor(factory)
-    from vestigo_workers.executors.ray import RayExecutor
-
-    on_cpu = settings.device == "cpu" and settings.gpus_per_actor is None
-    return RayExecutor(factory, actors=settings.actors, gpus_per_actor=0.0 if on_cpu else settings.gpus_per_actor)
-
-
-def _is_parallel(store: Store, run_id: str, settings: ExecutorSettings) -> bool:
-    if os.environ.get("RAY_ADDRESS") or (settings.actors or 0) > 1:
-        return True
-    shards = [task for task in store.shards.pending(run_id, limit=4) if task.kind != "assembly"]
-    return len(shards) > 1 and (os.cpu_count() or 1) > 1
+def open_executor(
+    store: Store, run_id: str, factory: WorkerFactory[ShardTask, ShardResult], settings: ExecutorSettings
+) -> Executor[ShardTask, ShardResult]:
+    """Start the executor that the settings name for the pending shards of a run; an assembly waits for its slices."""
+    pending = store.shards.pending(run_id, limit=4) if settings.executor == "auto" else []
+    return start_executor(factory, settings, shards=sum(task.kind != "assembly" for task in pending))
 
 
 @contextmanager
@@ -76,7 +67,9 @@ def hold_lease(store: Store, run_id: str) -> Iterator[Callable[[], None]]:
                 store.runs.release_lease(run_id)
 
 
-def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], progress: ProgressCallback) -> RunResult:
+def drive(
+    store: Store, run_id: str, open_executor: Callable[[], Executor[ShardTask, ShardResult]], progress: ProgressCallback
+) -> RunResult:
     """Take the lease of a planned run, process its pending shards and release it.
 
     `open_executor` is not called if no shard is pending. `progress` receives the inputs that have ended and all inputs.
@@ -88,7 +81,7 @@ def drive(store: Store, run_id: str, open_executor: Callable[[], Executor], prog
     """
     with hold_lease(store, run_id) as check_lease:
         owner = Owner.current()
-        executor: Executor | None = None
+        executor: Executor[ShardTask, ShardResult] | None = None
         try:
             busy: dict[int, ShardTask] = {}
             while not store.runs.get(run_id).cancel_requested:
