@@ -8,7 +8,7 @@ import numpy as np
 
 from vestigo.datasets.reid import ReidDataset
 from vestigo.evaluation.attributes import attribute_mismatch
-from vestigo.evaluation.images import ImageFeatures, embed_split, without_camera_bias
+from vestigo.evaluation.images import Embedder, ImageFeatures, LocalEmbedder, embed_split, without_camera_bias
 from vestigo.evaluation.metrics.ranking import QueryScores, score_queries
 from vestigo_models.arrays import Float32Array, Int64Array
 from vestigo_models.attribute_filter.curve import IdentifiedCrops, measure_curve
@@ -59,10 +59,12 @@ def calibrate_model(
     device: str = "cpu",
     seed: int = 0,
     progress: OpenProgress = ignore_stages,
+    embedder: Embedder | None = None,
 ) -> ModelCalibration:
     """Calibrate a model on identities that it was not trained on; a calibration that it has is ignored.
 
-    Unreadable images are skipped. `measured_on` describes the data, by default by split and folder.
+    Unreadable images are skipped. `measured_on` describes the data, by default by split and folder. `embedder` is one
+    of the model without its calibration, by default that of this process on `device`.
 
     Raises:
         ConfigError: If the model predicts no attributes, or no identity is seen by two cameras.
@@ -73,10 +75,13 @@ def calibrate_model(
             f"model {package.name} predicts no attributes, so there is nothing to calibrate; take one that was trained"
             " with attributes"
         )
-    extractor = Extractor(package.with_calibration(None), device=device)
+    if embedder is None:
+        embedder = LocalEmbedder(Extractor(package.with_calibration(None), device=device))
+    if embedder.package.calibration is not None:
+        raise ValueError("the embedder's model has a calibration")
     note = attribute_mismatch(dataset, schema)
     splits = {"images": dataset.train} if split == "train" else {"query": dataset.query, "gallery": dataset.gallery}
-    sides = [embed_split(images, extractor, progress(stage))[0] for stage, images in splits.items()]
+    sides = [embed_split(images, embedder, progress(stage))[0] for stage, images in splits.items()]
     if note:
         sides = [replace(side, labels=np.full((len(side), len(schema)), -1)) for side in sides]
     query, gallery = without_camera_bias(sides[0], sides[-1], package.blocks)

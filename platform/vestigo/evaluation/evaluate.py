@@ -7,11 +7,11 @@ import numpy as np
 from vestigo.datasets.reid import ReidDataset
 from vestigo.evaluation.attributes import attribute_mismatch, evaluate_attributes
 from vestigo.evaluation.filter import FilterEvaluator
-from vestigo.evaluation.images import embed_split, without_camera_bias
+from vestigo.evaluation.images import Embedder, as_embedder, embed_split, without_camera_bias
 from vestigo.evaluation.metrics.bootstrap import Difference, compare_accuracies, compare_map
 from vestigo.evaluation.metrics.ranking import SCORED
 from vestigo.evaluation.ranking import EvaluationOptions, evaluation_distances, rank_and_score
-from vestigo.evaluation.regions import belongings_auc, make_region_evaluator
+from vestigo.evaluation.regions import belongings_auc, count_metrics, evaluated_maps
 from vestigo.evaluation.result import Evaluation
 from vestigo_models.errors import ConfigError
 from vestigo_models.inference.extractor import Extractor
@@ -19,25 +19,32 @@ from vestigo_models.progress import OpenProgress, ignore_stages
 
 
 def evaluate_model(
-    dataset: ReidDataset, extractor: Extractor, options: EvaluationOptions, progress: OpenProgress = ignore_stages
+    dataset: ReidDataset,
+    model: Extractor | Embedder,
+    options: EvaluationOptions,
+    progress: OpenProgress = ignore_stages,
 ) -> Evaluation:
     """Evaluate a model on a dataset's query and gallery; unreadable images are skipped and counted.
+
+    An extractor embeds the images in this process.
 
     Raises:
         ConfigError: If a filter is given and the model predicts no attributes.
     """
-    schema = extractor.package.schema
+    embedder = as_embedder(model)
+    package = embedder.package
+    schema = package.schema
     filters = options.filter.mode != "off"
     if filters and schema is None:
         raise ConfigError(
-            f"filter {options.filter.mode}: model {extractor.package.name} predicts no attributes to filter by; leave"
+            f"filter {options.filter.mode}: model {package.name} predicts no attributes to filter by; leave"
             " the filter off or take a model that was trained with attributes"
         )
-    region_evaluator, region_note = make_region_evaluator(dataset, extractor)
-    query, query_files = embed_split(dataset.query, extractor, progress("query"))
-    gallery, gallery_files = embed_split(dataset.gallery, extractor, progress("gallery"), region_evaluator)
+    maps, region_note = evaluated_maps(dataset, package)
+    query, query_files = embed_split(dataset.query, embedder, progress("query"))
+    gallery, gallery_files = embed_split(dataset.gallery, embedder, progress("gallery"), maps)
     if not options.keep_camera_bias:
-        query, gallery = without_camera_bias(query, gallery, extractor.package.blocks)
+        query, gallery = without_camera_bias(query, gallery, package.blocks)
     filter_evaluator = None
     if schema is not None and filters and len(gallery):
         filter_evaluator = FilterEvaluator(
@@ -64,8 +71,8 @@ def evaluate_model(
         schema=schema,
         probabilities=None if schema is None else (query.features.probabilities, features.probabilities),
         attributes=attributes,
-        regions=None if region_evaluator is None else region_evaluator.result(),
-        belongings_auc=belongings_auc(features.areas, extractor.package.regions, dataset, gallery_files.rows),
+        regions=None if maps is None else count_metrics(gallery_files, package),
+        belongings_auc=belongings_auc(features.areas, package.regions, dataset, gallery_files.rows),
         filter=None if filter_evaluator is None else filter_evaluator.result(),
         notes=tuple(note for note in (attribute_note, region_note) if note),
     )

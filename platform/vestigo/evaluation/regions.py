@@ -18,10 +18,12 @@ import numpy as np
 from vestigo.datasets.reid import REGIONS as FOLDER
 from vestigo.datasets.reid import ReidDataset, region_maps
 from vestigo.evaluation.metrics.regions import RegionMetrics, area_auc, region_metrics, to_percent, two_class_iou
+from vestigo.ingest.embedding import FileFeatures
 from vestigo_models.arrays import Float32Array, Int64Array, UInt8Array
 from vestigo_models.errors import BadInput, ConfigError, DatasetError
 from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.images import read_image
+from vestigo_models.inference.package import ModelPackage
 from vestigo_models.parsing.base import Parser
 from vestigo_models.parsing.label_folder import read_labels
 from vestigo_models.parsing.label_maps import LIP, confusion, iou, label_cells
@@ -47,15 +49,20 @@ def carried_attributes(schema: AttributeSchema) -> list[str]:
     return [name for name in CARRIED if name in schema.names and "yes" in schema[name].values]
 
 
-class RegionEvaluator:
-    """Counts where predicted regions and label maps agree, as a `vestigo.ingest.embedding.Watch`."""
+class RegionCounter:
+    """Counts the cells where predicted regions and label maps agree, as a `vestigo.ingest.embedding.OnBatch`.
+
+    `cells` (K, K) are int64 counts by true and predicted region; those of several counters add up.
+
+    Args:
+        extractor: A model with regions that have names of `REGIONS`.
+        maps: Label map of each image.
+    """
 
     def __init__(self, extractor: Extractor, maps: Sequence[Path]) -> None:
-        schema = extractor.package.regions
-        assert schema is not None
-        self._extractor, self._maps, self._names = extractor, maps, schema.names
-        self._ids = np.array([REGIONS.names.index(name) for name in schema.names], dtype=np.uint8)
-        self._cells, self._images = np.zeros((len(REGIONS), len(REGIONS)), dtype=np.int64), 0
+        self._extractor, self._maps = extractor, maps
+        self._ids = np.array([REGIONS.names.index(name) for name in _region_names(extractor.package)], dtype=np.uint8)
+        self.cells = np.zeros((len(REGIONS), len(REGIONS)), dtype=np.int64)
 
     def __call__(self, rows: Sequence[int], crops: Sequence[UInt8Array]) -> None:
         """Count for the images `rows` of the split, RGB uint8 pixels `crops`."""
@@ -63,28 +70,34 @@ class RegionEvaluator:
             return
         predicted = self._ids[self._extractor.regions(crops).argmax(axis=3)]
         truth = np.stack([read_truth(self._maps[row], predicted.shape[1:]) for row in rows])
-        self._cells += confusion(truth, predicted, len(REGIONS))
-        self._images += len(rows)
-
-    def result(self) -> RegionMetrics:
-        """Return the overlap over all counted images."""
-        return region_metrics(self._cells, self._images, self._names)
+        self.cells += confusion(truth, predicted, len(REGIONS))
 
 
-def make_region_evaluator(dataset: ReidDataset, extractor: Extractor) -> tuple[RegionEvaluator | None, str]:
-    """Return the evaluator of a model's regions on a dataset's gallery, and a note.
+def evaluated_maps(dataset: ReidDataset, package: ModelPackage) -> tuple[tuple[Path, ...] | None, str]:
+    """Return the label maps of a dataset's gallery that a model's regions are evaluated against, and a note.
 
-    Without an evaluator, the note says why; it is "" if the model or the dataset has no regions.
+    Without label maps, the note says why; it is "" if the model or the dataset has no regions.
 
     Raises:
         DatasetError: If the dataset has label maps, but not of all gallery images.
     """
-    schema = extractor.package.regions
+    schema = package.regions
     if schema is None or not (dataset.root / FOLDER).is_dir():
         return None, ""
     if not set(schema.names) <= set(REGIONS.names):
         return None, f"regions were not evaluated: the model has {schema.name}, the dataset {REGIONS.name}"
-    return RegionEvaluator(extractor, region_maps(dataset.root, dataset.gallery.paths)), ""
+    return region_maps(dataset.root, dataset.gallery.paths), ""
+
+
+def count_metrics(files: FileFeatures, package: ModelPackage) -> RegionMetrics:
+    """Return the overlap over all images that were compared with label maps."""
+    cells = np.zeros((len(REGIONS), len(REGIONS)), dtype=np.int64) if files.region_cells is None else files.region_cells
+    return region_metrics(cells, len(files.rows), _region_names(package))
+
+
+def _region_names(package: ModelPackage) -> tuple[str, ...]:
+    assert package.regions is not None
+    return package.regions.names
 
 
 def belongings_auc(

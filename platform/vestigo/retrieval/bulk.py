@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.datasets.recognise import load_dataset, recognise
+from vestigo.evaluation.images import Embedder, as_embedder
 from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA, UNKNOWN_PID
 from vestigo.ingest.crops import whole_image_id
-from vestigo.ingest.embedding import embed_files
 from vestigo.ranking.top_k import Ranking
 from vestigo.resolve import require_crops, resolve_search_model
 from vestigo.retrieval.filter import NO_FILTER, FilteredScan
@@ -31,7 +31,7 @@ from vestigo.retrieval.truth import RankingTruth, distinct_ids
 from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import QUERIES, RANKING
-from vestigo_models.arrays import Int64Array, UInt8Array
+from vestigo_models.arrays import Int64Array
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.modes import FilterConfig
 from vestigo_models.errors import BadInput, UsageError
@@ -115,7 +115,7 @@ def tracklet_queries(store: SearchableStore, model: Model) -> BulkQueries:
 
 
 def image_queries(
-    folder: Path, open_encoder: Callable[[], Extractor], progress: ProgressCallback
+    folder: Path, open_encoder: Callable[[], Extractor | Embedder], progress: ProgressCallback
 ) -> tuple[BulkQueries, dict[str, int]]:
     """Make queries from the images in a folder.
 
@@ -138,18 +138,16 @@ def image_queries(
     if not paths:
         raise UsageError(f"{folder}: holds no image")
     names = [path.relative_to(folder).as_posix() for path in paths]
-    sizes: dict[int, tuple[int, int]] = {}
-
-    def measure(rows: Sequence[int], crops: Sequence[UInt8Array]) -> None:
-        sizes.update((row, (crop.shape[0], crop.shape[1])) for row, crop in zip(rows, crops, strict=True))
-
-    encoder = open_encoder()
-    embedded = embed_files(paths, encoder, progress, measure)
+    encoder = as_embedder(open_encoder())
+    embedded = encoder.embed(paths, progress)
     rows = embedded.rows.tolist()
+    sizes = [(height, width) for height, width in embedded.sizes.tolist()]
     queries = BulkQueries(
         names=[names[row] for row in rows],
         features=embedded.features,
-        own=[(whole_image_id(names[row], paths[row].read_bytes(), sizes[row]),) for row in rows],
+        own=[
+            (whole_image_id(names[row], paths[row].read_bytes(), size),) for row, size in zip(rows, sizes, strict=True)
+        ],
         model=encoder.package.digest,
         kind="images",
         labels=[labels[row] for row in rows] if labels else [],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vestigo.evaluation.evaluate import ModelComparison
     from vestigo.evaluation.result import Evaluation
     from vestigo_models.inference.extractor import Extractor
+    from vestigo_models.inference.package import ModelPackage
 
 RANKS = (1, 5, 10)
 TITLES = {"mAP": "mAP", "rank1": "Rank-1"}
@@ -146,23 +147,27 @@ def print_details(result: Mapping[str, Any]) -> None:
 def write_evaluation_page(
     html: Path,
     dataset: ReidDataset,
-    evaluations: Mapping[Extractor, Evaluation],
+    evaluations: Sequence[tuple[ModelPackage, Evaluation]],
     comparison: ModelComparison | None,
     facts: Mapping[str, str],
     protocol: str,
     parser: str = "default",
+    device: str = "auto",
 ) -> None:
     """Write the page of one model, or of two and their comparison, with region examples if the model has regions."""
     from vestigo.reports.evaluation import evaluation_page
     from vestigo.reports.region_examples import region_examples
+    from vestigo_models.devices import resolve_device
+    from vestigo_models.inference.extractor import Extractor
     from vestigo_models.parsing.registry import make_parser
 
-    packages = [extractor.package for extractor in evaluations]
-    first = next(iter(evaluations))
+    packages = [package for package, _ in evaluations]
     names = [package.name for package in packages]
     if len(set(names)) < len(names):
         names = [f"{package.name} ({package.digest[:8]})" for package in packages]
-    has_regions = first.package.regions is not None
-    examples = region_examples(dataset, first, make_parser(parser, device=str(first.device))) if has_regions else []
-    models = dict(zip(names, evaluations.values(), strict=True))
+    examples = []
+    if packages[0].regions is not None:
+        first = Extractor(packages[0], resolve_device(device))
+        examples = region_examples(dataset, first, make_parser(parser, device=str(first.device)))
+    models = {name: evaluation for name, (_, evaluation) in zip(names, evaluations, strict=True)}
     write_page(html, evaluation_page(models, facts, protocol, comparison=comparison, region_examples=examples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vestigo_models.attribute_filter.choice import FilterChoice
     from vestigo_models.attribute_filter.modes import FilterConfig
     from vestigo_models.schemas.attributes import AttributeSchema
+    from vestigo_workers.executors.base import ExecutorSettings
 
 SetOption = Annotated[
     list[str] | None, Option("--set", help="KEY=VALUE of the training configuration, such as batch_identities=8.")
@@ -211,6 +213,38 @@ class RankingOptions:
         Option(help="Average precision: standard, or trapezoid as in the original Market-1501 toolbox."),
     ] = "standard"
     rerank: Annotated[bool, Option("--rerank", help="Re-rank by k-reciprocal neighbours (CVPR 2017).")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorOptions:
+    """Options that say where images are processed; results do not depend on them."""
+
+    executor: Annotated[
+        Literal["inline", "ray", "auto"] | None,
+        Option(help="Where images are processed: inline, in this process; ray; or auto. Default: auto."),
+    ] = None
+    actors: Annotated[int | None, Option(min=1, help="Ray actors. Default: one per GPU share, else one per CPU.")] = (
+        None
+    )
+    gpus_per_actor: Annotated[float | None, Option(min=0, help="Share of a GPU that an actor is pinned to.")] = None
+    shard_size: Annotated[int | None, Option(min=1, help="Images per shard, at most. Default: 256.")] = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given."""
+        return given(vars(self))
+
+    def settings(self, device: str) -> ExecutorSettings:
+        """Return the settings of an executor whose workers compute on `device`.
+
+        Raises:
+            UsageError: If the share of a GPU is no finite number.
+        """
+        from vestigo_workers.executors.base import ExecutorSettings
+
+        if self.gpus_per_actor is not None and not math.isfinite(self.gpus_per_actor):
+            raise UsageError(f"--gpus-per-actor {self.gpus_per_actor}: give a share of a GPU, such as 0.5")
+        return ExecutorSettings(**self.given, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)

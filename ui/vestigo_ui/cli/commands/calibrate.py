@@ -23,6 +23,7 @@ def calibrate_command(
     ] = "test",
     measured_on: Annotated[str | None, Option(help="Description of the data, for users.")] = None,
     schema: opts.SchemaOption = None,
+    execution: opts.ExecutorOptions,
     device: opts.DeviceOption = "auto",
 ) -> Output:
     """Calibrate a model's attributes and its attribute filter, and write the calibration into the package.
@@ -30,29 +31,26 @@ def calibrate_command(
     One temperature per attribute makes confidence mean accuracy; it is fitted on a third of the identities. The filter
     is measured on the others: --filter auto and soft need this, and every filter can then state its expected losses. A
     bound of 1 % needs at least 100 other identities. Weights stay; the digest changes, so index again with this model.
+    Images are processed as by `vestigo index`: the result is the same in one process and on any number of actors.
 
     Example: vestigo calibrate --model models/mine --data people/
     """
     from vestigo.evaluation.calibrate import calibrate_model
-    from vestigo_models.devices import resolve_device
     from vestigo_models.inference.package import ModelPackage
     from vestigo_models.networks.weights import write_config
+    from vestigo_workers.evaluation.embedder import ExecutorEmbedder
 
     started = time.monotonic()
+    settings = execution.settings(device)
     folder = Path(model)
     if not folder.is_dir():
         raise ConfigError(f"model {model!r}: a calibration is written into the package, so give its folder")
     package = ModelPackage.from_pretrained(folder)
     opts.check_schema(schema, package.name, package.schema)
     dataset = read_dataset_for_model(data, package.schema, hold_out)
-    with progress_stages() as open_progress:
+    with progress_stages() as open_progress, ExecutorEmbedder(package.with_calibration(None), settings) as embedder:
         fit = calibrate_model(
-            package,
-            dataset,
-            split=split,
-            measured_on=measured_on or "",
-            device=resolve_device(device),
-            progress=open_progress,
+            package, dataset, split=split, measured_on=measured_on or "", progress=open_progress, embedder=embedder
         )
     for text in fit.notes:
         note(text)

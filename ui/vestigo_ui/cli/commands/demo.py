@@ -133,10 +133,9 @@ def evaluate(dataset: Path, page: Path, progress: ProgressCallback, model: str =
 
     package = ModelPackage.from_pretrained(model)
     loaded = load_dataset(dataset)
-    extractor = Extractor(package)
-    evaluation = evaluate_model(loaded, extractor, EvaluationOptions(), lambda _: progress)
+    evaluation = evaluate_model(loaded, Extractor(package), EvaluationOptions(), lambda _: progress)
     facts = {"Dataset": "rendered people", "Model": f"{package.name} ({package.digest[:12]})"}
-    write_evaluation_page(page, loaded, {extractor: evaluation}, None, facts, "cross-camera")
+    write_evaluation_page(page, loaded, [(package, evaluation)], None, facts, "cross-camera", device="cpu")
     metrics, attributes = evaluation.metrics, evaluation.attributes
     mean = None if attributes is None else attributes.metrics.official_mean
     return {"mAP": metrics.mAP, "rank1": metrics.cmc[1], "attributes": mean}

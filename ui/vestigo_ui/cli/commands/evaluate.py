@@ -46,6 +46,7 @@ def evaluate_command(
         ),
     ] = False,
     schema: opts.SchemaOption = None,
+    execution: opts.ExecutorOptions,
     device: opts.DeviceOption = "auto",
 ) -> Output:
     """Evaluate a model on a dataset: ranking, attributes, regions, and losses of an attribute filter.
@@ -54,7 +55,7 @@ def evaluate_command(
     is given. Attributes are evaluated on the annotated gallery images, regions if the dataset holds label maps
     (`vestigo render` writes them); --parser draws the regions of --html. Unreadable images are skipped and counted.
     Numbers that do not exist are null with --json; attributes and regions are empty if the model or the dataset has
-    none.
+    none. Images are processed as by `vestigo index`: the result is the same in one process and on any number of actors.
 
     Example: vestigo evaluate Market-1501-v15.09.15 --model default --html report.html
     """
@@ -65,8 +66,10 @@ def evaluate_command(
     from vestigo_models.devices import resolve_device
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
+    from vestigo_workers.evaluation.embedder import ExecutorEmbedder
 
     started = time.monotonic()
+    settings = execution.settings(device)
     packages = [ModelPackage.from_pretrained(ref) for ref in (model, compare) if ref is not None]
     opts.check_schema(schema, packages[0].name, packages[0].schema)
     loaded = read_dataset_for_model(dataset, packages[0].schema, hold_out, format=format)
@@ -78,12 +81,13 @@ def evaluate_command(
             mode = "off"
         choice = choose_filter(opts.read_filter(mode, max_lost), package.calibration)
         options.append(EvaluationOptions(**vars(ranking), filter=choice, keep_camera_bias=keep_camera_bias))
-    extractors = [Extractor(package, resolve_device(device)) for package in packages]
-    overlap = results.training_overlap(loaded, extractors[0], model, parser) if training_regions else None
+    overlap = None
+    if training_regions:
+        overlap = results.training_overlap(loaded, Extractor(packages[0], resolve_device(device)), model, parser)
     evaluations = []
-    for extractor, model_options in zip(extractors, options, strict=True):
-        with progress_stages() as open_progress:
-            evaluations.append(evaluate_model(loaded, extractor, model_options, open_progress))
+    for package, model_options in zip(packages, options, strict=True):
+        with progress_stages() as open_progress, ExecutorEmbedder(package, settings) as embedder:
+            evaluations.append(evaluate_model(loaded, embedder, model_options, open_progress))
         for text in evaluations[-1].notes:
             note(text)
     evaluation = evaluations[0]
@@ -117,8 +121,8 @@ def evaluate_command(
             "Filter": filter,
             "Bias of cameras": "kept" if keep_camera_bias else "removed",
         }
-        evaluated = dict(zip(extractors, evaluations, strict=True))
-        results.write_evaluation_page(html, loaded, evaluated, comparison, facts, ranking.protocol, parser)
+        evaluated = list(zip(packages, evaluations, strict=True))
+        results.write_evaluation_page(html, loaded, evaluated, comparison, facts, ranking.protocol, parser, device)
         note(f"report: {html}")
     return Output(result, _print)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from vestigo_ui.cli.output import Output, out, print_line, print_skipped, print_
 if TYPE_CHECKING:
     from vestigo.retrieval.bulk import BulkQueries
     from vestigo.store.open import Store
+    from vestigo_workers.executors.base import ExecutorSettings
 
 
 def rank_command(
@@ -36,14 +38,16 @@ def rank_command(
     searched: opts.SearchedModel,
     part: opts.ArchivePart,
     audit: opts.AuditOptions,
+    execution: opts.ExecutorOptions,
     device: opts.DeviceOption = "auto",
 ) -> Output:
     """Rank the archive for many queries in one pass and save the ranking in the store.
 
     A query that is a crop of the store (an image of the same name and content is one), or a tracklet, is not ranked
     against itself. Identities from datasets are saved with the ranking. A ranking of the same name is replaced.
-    Unreadable images are skipped and counted. --where and --filter are those of `vestigo search`. The audit log
-    records the request first; if it cannot be written, nothing is ranked.
+    Unreadable images are skipped and counted. --where and --filter are those of `vestigo search`. The audit log records
+    the request first; if it cannot be written, nothing is ranked. Images are processed as by `vestigo index`: the
+    result is the same in one process and on any number of actors.
 
     Example: vestigo rank wanted/ --store archive --name wanted-2026-05
     """
@@ -56,7 +60,7 @@ def rank_command(
     config = opts.read_filter(searched.filter, searched.max_lost)
     scope = part.scope(store, searched.where)
     searched.check_schema(store)
-    bulk, excluded = _read_queries(store, queries, searched, device)
+    bulk, excluded = _read_queries(store, queries, searched, execution.settings(device))
     details = {
         "ranking": name,
         "query": query_key(crops=bulk.names),
@@ -89,11 +93,12 @@ def rank_command(
 
 
 def _read_queries(
-    store: Store, queries: Path | None, searched: opts.SearchedModel, device: str
+    store: Store, queries: Path | None, searched: opts.SearchedModel, settings: ExecutorSettings
 ) -> tuple[BulkQueries, dict[str, int]]:
     """Return the queries, and the number of skipped images by reason."""
     from vestigo.retrieval.bulk import crop_queries, image_queries, tracklet_queries
     from vestigo.retrieval.query import open_encoder
+    from vestigo_workers.evaluation.embedder import ExecutorEmbedder
 
     if queries is None or queries.is_file():
         digest = searched.digest(store)
@@ -106,8 +111,13 @@ def _read_queries(
         if not lines:
             raise UsageError(f"{queries}: names no crop")
         return crop_queries(store, list(dict.fromkeys(lines)), digest), {}
-    with progress("queries") as update:
-        return image_queries(queries, lambda: open_encoder(store, searched.model, device), update)
+    with progress("queries") as update, ExitStack() as stack:
+
+        def open_embedder() -> ExecutorEmbedder:
+            package = open_encoder(store, searched.model, "cpu").package
+            return stack.enter_context(ExecutorEmbedder(package, settings))
+
+        return image_queries(queries, open_embedder, update)
 
 
 def _print(result: Mapping[str, Any]) -> None:
