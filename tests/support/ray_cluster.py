@@ -47,3 +47,10 @@ def ray_cluster() -> Iterator[str]:
         except subprocess.TimeoutExpired:
             os.killpg(cluster.pid, signal.SIGKILL)
             cluster.communicate()
+
+
+@pytest.fixture(autouse=True)
+def no_cluster_for_others(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the cluster from tests that do not use it: with RAY_ADDRESS, commands take Ray for small work too."""
+    if request.node.get_closest_marker("ray") is None and "ray_cluster" not in request.fixturenames:
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)

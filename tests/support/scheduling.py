@@ -10,10 +10,11 @@ from xdist.scheduler import LoadScopeScheduling
 UNITS = {
     "ray_cluster": (
         "tests/workers/training/test_distributed.py",
+        "tests/workers/training/test_labels.py",
         "tests/workers/retraining/test_fit.py",
         "tests/workers/adaptation/test_fit.py",
         "tests/workers/executors/test_executors_alike.py",
-        "tests/workers/regions/test_run.py",
+        "tests/workers/regions/",
         "tests/workers/executors/test_batches.py",
         "tests/workers/evaluation/",
         "tests/end_to_end/test_ray_run.py",

@@ -3,8 +3,10 @@
 All are compared on the network's grid with the region that covers most of each cell. Counts add up over identities.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +36,24 @@ class MethodMetrics:
     belongings: dict[str, float | None]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FusionCounts:
+    """Counts of some identities, which add up with those of others."""
+
+    cells: dict[str, Int64Array]  # Method -> cells by true and predicted region, (K, K)
+    belongings: dict[tuple[str, str], Int64Array]  # Method and carried attribute -> cells by belongings or not, (2, 2)
+    images: int
+
+    def __add__(self, other: FusionCounts) -> FusionCounts:
+        return FusionCounts(
+            cells={method: cells + other.cells[method] for method, cells in self.cells.items()},
+            belongings={key: cells + other.belongings[key] for key, cells in self.belongings.items()},
+            images=self.images + other.images,
+        )
+
+
 class FusionEvaluator:
-    """Counts where label maps agree with the dataset's, identity by identity.
+    """Counts where label maps agree with the dataset's, identity by identity; workers count with copies of it.
 
     Raises:
         ConfigError: If there are more clusters than regions.
@@ -51,20 +69,33 @@ class FusionEvaluator:
         names = carried_attributes(dataset.schema)
         yes = {name: dataset.schema[name].values.index("yes") for name in names}
         for split in (dataset.train, dataset.query, dataset.gallery):
-            self._truth |= dict(zip(split.paths, region_maps(dataset.root, split.paths), strict=True))
-            for path, row in zip(split.paths, split.labels, strict=True):
+            paths = [path.absolute() for path in split.paths]
+            maps = [path.absolute() for path in region_maps(dataset.root, split.paths)]
+            self._truth |= dict(zip(paths, maps, strict=True))
+            for path, row in zip(paths, split.labels, strict=True):
                 self._carried[path] = tuple(n for n in names if row[dataset.schema.index(n)] == yes[n])
-        self._cells = {method: np.zeros((len(REGIONS), len(REGIONS)), dtype=np.int64) for method in METHODS}
-        self._images = 0
-        self._belongings = {(method, name): np.zeros((2, 2), dtype=np.int64) for method in METHODS for name in names}
         self._names = names
+        self._counts = self.no_counts()
 
-    def __call__(self, paths: Sequence[Path], maps: Sequence[RegionMap]) -> None:
+    def no_counts(self) -> FusionCounts:
+        """Return the counts of no identity."""
+        return FusionCounts(
+            cells={method: np.zeros((len(REGIONS), len(REGIONS)), dtype=np.int64) for method in METHODS},
+            belongings={(method, name): np.zeros((2, 2), np.int64) for method in METHODS for name in self._names},
+            images=0,
+        )
+
+    def add(self, counts: FusionCounts) -> None:
+        """Add the counts of some identities to the result."""
+        self._counts += counts
+
+    def count(self, paths: Sequence[Path], maps: Sequence[RegionMap]) -> FusionCounts:
         """Count for the images of one identity; images that are not in the dataset, such as junk, are skipped."""
-        known = [(path, region_map) for path, region_map in zip(paths, maps, strict=True) if path in self._truth]
+        counts = self.no_counts()
+        images = zip([path.absolute() for path in paths], maps, strict=True)
+        known = [(path, region_map) for path, region_map in images if path in self._truth]
         if not known:
-            return
-        self._images += len(known)
+            return counts
         grid = known[0][1].grid.shape
         truth = np.stack([read_truth(self._truth[path], grid) for path, _ in known])
         by_method: dict[str, UInt8Array] = {
@@ -74,11 +105,12 @@ class FusionEvaluator:
             "oracle": oracle_labels(truth, self._config),
         }
         for method, labels in by_method.items():
-            self._cells[method] += confusion(truth, labels, len(REGIONS))
+            counts.cells[method][:] += confusion(truth, labels, len(REGIONS))
             for index, (path, _) in enumerate(known):
                 both = confusion(truth[index] == BELONGINGS, labels[index] == BELONGINGS, 2)
                 for name in self._carried[path]:
-                    self._belongings[method, name] += both
+                    counts.belongings[method, name][:] += both
+        return replace(counts, images=len(known))
 
     def result(self) -> dict[str, MethodMetrics]:
         """Return the metrics in the order of `METHODS`.
@@ -87,13 +119,13 @@ class FusionEvaluator:
         """
         return {
             method: MethodMetrics(
-                regions=region_metrics(name_clusters(cells) if method == "clustering" else cells, self._images),
+                regions=region_metrics(name_clusters(cells) if method == "clustering" else cells, self._counts.images),
                 belongings={
-                    name: None if method == "clustering" else to_percent(iou(self._belongings[method, name])[1])
+                    name: None if method == "clustering" else to_percent(iou(self._counts.belongings[method, name])[1])
                     for name in self._names
                 },
             )
-            for method, cells in self._cells.items()
+            for method, cells in self._counts.cells.items()
         }
 
 

@@ -1,9 +1,8 @@
-"""Label maps of a folder of images, one image, or a dataset: one PNG per image, made in this process."""
+"""The images of a folder or a dataset that are to be labelled, and the files of their label maps."""
 
 import filecmp
 import json
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,15 @@ from vestigo.datasets.files import GALLERY, QUERY, TRAIN, list_files, parse_name
 from vestigo.datasets.recognise import recognise_files
 from vestigo.ingest.sources.naming import is_archive
 from vestigo.reports.panels import panel
-from vestigo_models.errors import BadInput, UsageError, WorkError
-from vestigo_models.inference.images import IMAGE_SUFFIXES, find_images, read_image
-from vestigo_models.inference.region_finder import MOST_IMAGES, NamedImage, RegionFinder, RegionMap
-from vestigo_models.isolation import map_each
+from vestigo_models.errors import UsageError
+from vestigo_models.inference.images import IMAGE_SUFFIXES, find_images
+from vestigo_models.inference.region_finder import MOST_IMAGES, RegionMap
 from vestigo_models.parsing.label_folder import DESCRIPTION
 from vestigo_models.private_files import create_private
-from vestigo_models.progress import ProgressCallback
 
 PANELS = "panels"
 """Sub-folder for panels, which would be taken for label maps next to the maps."""
 SPLITS = {"train": TRAIN, "query": QUERY, "gallery": GALLERY}
-
-JudgeMaps = Callable[[Sequence[Path], Sequence[RegionMap]], None]
-"""Receives the images of one identity and their maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,73 +103,6 @@ def group_by_identity(images: Sequence[SourceImage]) -> list[list[SourceImage]]:
     return groups
 
 
-def label_images(
-    images: Sequence[SourceImage],
-    out: Path,
-    finder: RegionFinder,
-    *,
-    panels: bool,
-    progress: ProgressCallback,
-    judge: JudgeMaps | None = None,
-) -> tuple[int, list[dict[str, str]]]:
-    """Write the label map of every image below `out`, and with `panels` its panel; a failing image is skipped.
-
-    Files are written atomically. Memory is the images of one identity.
-
-    Returns:
-        The number of images with belongings; and `image`, `reason` and `detail` of every failing image.
-
-    Raises:
-        UsageError: `out` holds label maps of another kind.
-        WorkError: A file cannot be written.
-    """
-    waiting: deque[list[tuple[SourceImage, NamedImage]]] = deque()
-    errors: dict[Path, BadInput] = {}
-    with_belongings = labelled = 0
-
-    def identities() -> Iterator[list[NamedImage]]:
-        groups = group_by_identity(images)
-        decoded = map_each(read_image, [image.path for group in groups for image in group])
-        for group in groups:
-            readable: list[tuple[SourceImage, NamedImage]] = []
-            for image in group:
-                pixels = next(decoded)
-                if isinstance(pixels, BadInput):
-                    errors[image.path] = pixels
-                else:
-                    readable.append((image, NamedImage(name=image.path.name, pixels=pixels)))
-            waiting.append(readable)
-            yield [named for _, named in readable]
-
-    try:
-        write_description(out, finder.description)
-        for maps in finder.find(identities()):
-            judged: list[tuple[Path, RegionMap]] = []
-            for (image, named), region_map in zip(waiting.popleft(), maps, strict=True):
-                if isinstance(region_map, BadInput):
-                    errors[image.path] = region_map
-                    continue
-                with_belongings += region_map.has_belongings
-                judged.append((image.path, region_map))
-                name = f"{image.target.name}.png"
-                folder = out / image.target.parent
-                write_description(folder, finder.description)
-                write_file(folder / name, encode_png(region_map.labels))
-                if panels:
-                    panel_path = out / PANELS / image.target.parent / name
-                    write_panel(panel_path, named.pixels, region_map, fused=finder.adds_belongings)
-                labelled += 1
-            if judge and judged:
-                judge(*zip(*judged, strict=True))
-            progress(labelled + len(errors), len(images))
-    except OSError as error:
-        raise WorkError(f"cannot write to {out}: {error.strerror or error}") from error
-    failed = [(image.path, errors[image.path]) for image in images if image.path in errors]
-    return with_belongings, [
-        {"image": str(path), "reason": error.reason, "detail": error.detail} for path, error in failed
-    ]
-
-
 def write_description(folder: Path, description: dict[str, Any]) -> None:
     """Write the file that names the ids of the label maps in a folder.
 
@@ -205,10 +132,15 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def write_panel(path: Path, image: NDArray[np.uint8], region_map: RegionMap, *, fused: bool) -> None:
-    """Write an image with the parser's regions, the clusters, and (if `fused`) the fused regions next to each other."""
+    """Write a panel to a file, see `encode_panel`."""
+    write_file(path, encode_panel(image, region_map, fused=fused))
+
+
+def encode_panel(image: NDArray[np.uint8], region_map: RegionMap, *, fused: bool) -> bytes:
+    """Return the PNG of an image with the parser's regions, the clusters, and (if `fused`) the fused regions."""
     layers = [("parser", region_map.body)]
     if region_map.clusters is not None:
         layers.append(("clusters", region_map.clusters))
     if fused:
         layers.append(("regions", region_map.labels))
-    write_file(path, encode_png(panel(image, layers)))
+    return encode_png(panel(image, layers))

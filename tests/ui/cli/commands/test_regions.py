@@ -177,7 +177,7 @@ def test_conflicting_options_are_refused(
     assert "is no dataset" in refused(capsys, people, "--split", "train", *maps, *out)
     assert "use train, query, gallery" in refused(capsys, people, "--split", "test", *maps, *out)
     assert "is the source itself" in refused(capsys, people, *maps, "--out", people)
-    assert "--executor" in refused(capsys, people, *maps, *out, "--executor", "ray")
+    assert "give a share of a GPU" in refused(capsys, people, *maps, *out, "--gpus-per-actor", "nan")
     (tmp_path / "empty").mkdir()
     assert "holds no image" in refused(capsys, tmp_path / "empty", *maps, *out)
     bot = write_model(tmp_path / "bot", neck="none")

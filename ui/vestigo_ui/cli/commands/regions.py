@@ -37,6 +37,7 @@ MAX_LISTED = 10
 
 
 def regions_command(
+    *,
     source: Annotated[str, Argument(help="Folder of images, one image, a dataset or its archive; with --store a run.")],
     parser: ParserOption = "default",
     folder: Annotated[
@@ -82,14 +83,7 @@ def regions_command(
     split: Annotated[str | None, Option(help="Of a dataset only train, query or gallery.")] = None,
     label_map: LabelMapOption = None,
     seed: Annotated[int, Option(min=0, help="Of the clustering.")] = 0,
-    executor: Annotated[
-        Literal["inline", "ray", "auto"] | None, Option(help="Of a run: inline, ray or auto. Default: auto.")
-    ] = None,
-    actors: Annotated[
-        int | None, Option(min=1, help="Ray actors. Default: one per GPU share, else one per CPU.")
-    ] = None,
-    gpus_per_actor: Annotated[float | None, Option(min=0, help="Share of a GPU that an actor is pinned to.")] = None,
-    shard_size: Annotated[int | None, Option(min=1, help="Crops of a run per shard, at most. Default: 256.")] = None,
+    execution: opts.ExecutorOptions,
     device: opts.DeviceOption = "auto",
 ) -> Output:
     """Label the regions of people: head, upper body, lower body, shoes, and with --fls carried objects.
@@ -97,7 +91,8 @@ def regions_command(
     For a folder, every image NAME.jpg gives a NAME.png of the same size with the parser's own class ids, or with region
     ids 0-5 with --fls; labels.json names them. Images of one identity (by their Market or Duke file names) are
     clustered together, others one by one. For a run, the maps are stored, a tracklet is an identity, and crops that
-    have maps are skipped.
+    have maps are skipped. Images are processed as by `vestigo index`: the maps are the same in one process and on any
+    number of actors.
 
     Example: vestigo regions people/ --parser default --fls --out maps/ --panel
     """
@@ -116,22 +111,21 @@ def regions_command(
     recommended = None if features is None else load_feature_model(features).config.fls
     changes = opts.given({"seed": seed, "foreground": foreground, "belongings_mode": belongings})
     config = (recommended or FlsConfig(foreground="classifier")).model_copy(update=changes)
-    settings = opts.given(
-        {"executor": executor, "actors": actors, "gpus_per_actor": gpus_per_actor, "shard_size": shard_size}
-    )
-    shared: dict[str, Any] = {"parser": parser, "label_map": classes, "model": features, "device": device}
+    shared: dict[str, Any] = {
+        **execution.settings(device).model_dump(exclude_unset=True),
+        "parser": parser,
+        "label_map": classes,
+        "model": features,
+        "fls": config,
+    }
     if store is None:
         if folder is None:
             raise UsageError("give --out, a folder for the label maps, or --store, where SOURCE is a run")
-        if settings.get("executor", "auto") == "ray" or settings.keys() - {"executor"}:
-            raise UsageError(
-                f"{opts.spell(settings)}: a folder is labelled in this process; index it and label the run (--store)"
-            )
         if judge and features is None:
             raise UsageError("--judge: compares fused regions; add --fls")
         from vestigo_workers.regions.plan import FinderSettings
 
-        finder = FinderSettings.model_validate({**shared, "fls": config})
+        finder = FinderSettings.model_validate(shared)
         return _label_folder(Path(source), folder, split, finder, panel, judge)
     if judge:
         raise UsageError("--judge: a run has no true label maps; label a dataset in a folder (--out)")
@@ -142,7 +136,7 @@ def regions_command(
     from vestigo_workers.regions.plan import RegionsRequest
     from vestigo_workers.regions.run import draw_panels, label_run
 
-    request = RegionsRequest.model_validate({**shared, **settings, "run": source, "fls": config})
+    request = RegionsRequest.model_validate({**shared, "run": source})
     with opts.open_store(store) as opened:
         output = run_output(opened, run_with_bars(opened, partial(label_run, opened, request)))
         if folder is None:
@@ -159,13 +153,11 @@ def _label_folder(
     source: Path, target: Path, split: str | None, settings: FinderSettings, panels: bool, with_judge: bool
 ) -> Output:
     """Write the label maps of a folder or dataset, and compare them with true ones if that is requested."""
-    import torch
-
     from vestigo.datasets.archive import open_folder
     from vestigo.evaluation.fls import FusionEvaluator, shares_of_oracle
     from vestigo.ingest.sources.naming import is_archive
-    from vestigo_workers.regions.folder import SPLITS, label_images, source_images
-    from vestigo_workers.regions.worker import make_finder
+    from vestigo_workers.regions.folder import SPLITS, source_images
+    from vestigo_workers.regions.images import label_images
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split {split}: use {', '.join(SPLITS)}")
@@ -174,19 +166,16 @@ def _label_folder(
         print_notes(open_folder(source).notes)
     started = time.monotonic()
     images = source_images(source, target, split)
-    # One thread, as in the actors: the order of sums, and so the maps, do not depend on the number of cores.
-    torch.set_num_threads(1)
-    finder = make_finder(settings, clusters=(panels or with_judge) and settings.model is not None)
     with progress("regions", len(images)) as update:
-        with_belongings, failures = label_images(images, target, finder, panels=panels, progress=update, judge=judge)
+        labelled = label_images(images, target, settings, panels=panels, judge=judge, progress=update)
     seconds = time.monotonic() - started
     result: dict[str, Any] = {
         "out": target,
-        "labels": finder.description["name"],
+        "labels": labelled.description["name"],
         "images": len(images),
-        "quarantined": len(failures),
-        "with_belongings": with_belongings,
-        "failures": failures,
+        "quarantined": len(labelled.failures),
+        "with_belongings": labelled.with_belongings,
+        "failures": labelled.failures,
         "seconds": seconds,
         "images_per_second": len(images) / seconds,
     }
