@@ -49,6 +49,7 @@ def train_command(
     label_map: LabelMapOption = None,
     changes: opts.SetOption = None,
     schema: opts.SchemaOption = None,
+    execution: opts.ExecutorOptions,
     device: opts.DeviceOption = "auto",
     resume: Annotated[bool, Option("--resume", help="Continue from the checkpoint in --out.")] = False,
     workers: Annotated[int, Option(min=1, help="Processes that train together (Ray Train).")] = 1,
@@ -58,6 +59,9 @@ def train_command(
     Attributes are those of the dataset's layout. With --schema FILE.yaml they are those of the file: labels are read
     from the annotation file if it has their fields, else from attributes.csv in the dataset (columns pid, attribute,
     value, as `vestigo label export` writes them).
+
+    A configuration with a parser parses the images first, where --executor says; the label maps do not depend on it.
+    --workers is for training.
 
     An interrupted training continues with --resume and gives the same model as an uninterrupted one.
 
@@ -69,15 +73,14 @@ def train_command(
     from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
     from vestigo_models.parsing.label_maps import read_label_map
-    from vestigo_models.parsing.registry import make_parser
     from vestigo_models.training.config import TrainConfig, is_shipped
     from vestigo_models.training.recipes import choose_recipe
-    from vestigo_models.training.relabel import parse_labels
-    from vestigo_models.training.state import feature_grid
     from vestigo_models.training.trainer import recipe_warnings, train
     from vestigo_workers.training.data import training_set
     from vestigo_workers.training.distributed import train_distributed
+    from vestigo_workers.training.labels import parse_training_images
 
+    settings = execution.settings(device)
     given = opts.given({"epochs": epochs, "seed": seed, "weights": weights, "base": base, "parser": parser})
     overrides = {**opts.read_changes(changes), **given}
     recipe = TrainConfig.load(config, overrides, backbone=backbone)
@@ -105,9 +108,8 @@ def train_command(
     maps, paths = None, dataset.train.paths
     if recipe.needs_parser:
         classes = None if label_map is None else read_label_map(label_map)
-        network = make_parser(recipe.parser, classes, device)
         with progress("parsing", len(paths)) as update:
-            maps = parse_labels(paths, network, feature_grid(recipe), update, atr_bag_seed=recipe.atr_bag_seed)
+            maps = parse_training_images(paths, recipe, settings, label_map=classes, progress=update)
     images = training_set(dataset, recipe, maps)
     options = {
         "data": data,
