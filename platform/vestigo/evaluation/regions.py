@@ -7,8 +7,10 @@ Training images are evaluated against the class ids of SCHP, as ISP does: the re
 with the classes of LIP, resized to the network's grid by nearest neighbours.
 """
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,6 +167,44 @@ class TrainingRegionMetrics:
     skipped: dict[str, int]  # Number of images that could not be read or parsed, by reason
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingRegionCounts:
+    """Counts over some of the training images, which add up with those of others."""
+
+    masks: Mapping[str, Int64Array]  # Mask -> cells by reference and prediction, (2, 2)
+    learnt: Int64Array  # Cells by learnt and predicted region, (K, K)
+    skipped: dict[int, str]  # Row of each image that could not be read or parsed to the reason
+
+    def metrics(self, images: int, *, has_labels: bool) -> TrainingRegionMetrics:
+        """Return the overlap over N images; `has_labels` says whether the learnt label maps were given."""
+        shares = {name: iou(cells) for name, cells in self.masks.items()}
+        by_region = iou(self.learnt)
+        is_known = has_labels and not np.isnan(by_region).all()
+        return TrainingRegionMetrics(
+            two_class={name: to_percent(pair.mean()) for name, pair in shares.items()},
+            iou={name: to_percent(pair[1]) for name, pair in shares.items()},
+            labels_mean=100 * float(np.nanmean(by_region)) if is_known else None,
+            images=images - len(self.skipped),
+            skipped=dict(Counter(reason for _, reason in sorted(self.skipped.items()))),
+        )
+
+    @classmethod
+    def joined(cls, parts: Mapping[int, TrainingRegionCounts], lost: Mapping[int, str]) -> TrainingRegionCounts:
+        """Add up the counts of parts, at least one, by the position of a part's first image; `lost` are in no part."""
+        counts = list(parts.values())
+        skipped = {first + row: reason for first, part in parts.items() for row, reason in part.skipped.items()}
+        return cls(
+            masks={name: sum_cells([part.masks[name] for part in counts]) for name in counts[0].masks},
+            learnt=sum_cells([part.learnt for part in counts]),
+            skipped={**skipped, **lost},
+        )
+
+
+def sum_cells(cells: Sequence[Int64Array]) -> Int64Array:
+    """Return the sum of counts of equal shape, at least one."""
+    return np.asarray(np.sum(cells, axis=0), dtype=np.int64)
+
+
 def evaluate_training_regions(
     paths: Sequence[Path],
     extractor: Extractor,
@@ -173,6 +213,21 @@ def evaluate_training_regions(
     progress: ProgressCallback = ignore_progress,
 ) -> TrainingRegionMetrics:
     """Compare the most probable region of each cell with a parser's label maps of the same N training images.
+
+    Arguments and errors are those of `count_training_regions`.
+    """
+    counts = count_training_regions(paths, extractor, parser, labels, progress)
+    return counts.metrics(len(paths), has_labels=labels is not None)
+
+
+def count_training_regions(
+    paths: Sequence[Path],
+    extractor: Extractor,
+    parser: Parser,
+    labels: UInt8Array | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> TrainingRegionCounts:
+    """Count where the most probable regions and a parser's label maps of N training images agree.
 
     `extractor` has regions and `parser` the classes of LIP. `labels` are the label maps that the network learnt from,
     (N, rows, columns); ids beyond its regions are unknown. `progress` receives the number of images done and N.
@@ -191,7 +246,7 @@ def evaluate_training_regions(
     masks = MASKS if set(schema.names) <= set(REGIONS.names) else {"foreground": (MASKS["foreground"][0], ())}
     counts = {name: np.zeros((2, 2), dtype=np.int64) for name in masks}
     learnt = np.zeros((len(schema), len(schema)), dtype=np.int64)
-    skipped: Counter[str] = Counter()
+    skipped: dict[int, str] = {}
     for start in range(0, len(paths), extractor.batch_size):
         rows, images, classes = [], [], []
         for row in range(start, min(start + extractor.batch_size, len(paths))):
@@ -199,7 +254,7 @@ def evaluate_training_regions(
                 image = read_image(paths[row])
                 classes.append(parser.parse(image, paths[row].name).labels)
             except BadInput as error:
-                skipped[error.reason] += 1
+                skipped[row] = error.reason
                 continue
             rows.append(row)
             images.append(image)
@@ -214,12 +269,4 @@ def evaluate_training_regions(
                 known = labels[rows] < len(schema)
                 learnt += confusion(labels[rows][known], predicted[known], len(schema))
         progress(min(start + extractor.batch_size, len(paths)), len(paths))
-    shares = {name: iou(cells) for name, cells in counts.items()}
-    by_region = iou(learnt)
-    return TrainingRegionMetrics(
-        two_class={name: to_percent(pair.mean()) for name, pair in shares.items()},
-        iou={name: to_percent(pair[1]) for name, pair in shares.items()},
-        labels_mean=None if np.isnan(by_region).all() else 100 * float(np.nanmean(by_region)),
-        images=len(paths) - skipped.total(),
-        skipped=dict(skipped),
-    )
+    return TrainingRegionCounts(masks=counts, learnt=learnt, skipped=skipped)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from vestigo.datasets.reid import ReidDataset
     from vestigo.evaluation.evaluate import ModelComparison
     from vestigo.evaluation.result import Evaluation
-    from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
+    from vestigo_workers.executors.base import ExecutorSettings
 
 RANKS = (1, 5, 10)
 TITLES = {"mAP": "mAP", "rank1": "Rank-1"}
@@ -88,15 +88,16 @@ def comparison_result(comparison: ModelComparison, other: Evaluation) -> dict[st
     }
 
 
-def training_overlap(dataset: ReidDataset, extractor: Extractor, model: str, parser: str) -> dict[str, Any]:
+def training_overlap(
+    dataset: ReidDataset, package: ModelPackage, model: str, parser: str, settings: ExecutorSettings
+) -> dict[str, Any]:
     """Return the overlap of a model's regions with a parser's on the training images, and with those it learnt from.
 
     `model` is the reference of the model; the label maps that it learnt from lie in its folder if it was trained there.
     """
-    from vestigo.evaluation.regions import evaluate_training_regions
     from vestigo_models.inference.package import resolve_model
-    from vestigo_models.parsing.registry import make_parser
     from vestigo_models.training.state import read_label_maps
+    from vestigo_workers.evaluation.training_regions import evaluate_training_images
 
     paths = dataset.train.paths
     maps = read_label_maps(resolve_model(model))
@@ -105,9 +106,8 @@ def training_overlap(dataset: ReidDataset, extractor: Extractor, model: str, par
             f"{model} learnt from {len(maps)} images, {dataset.root} has {len(paths)}: its label maps are not compared"
         )
         maps = None
-    reference = make_parser(parser, device=str(extractor.device))
     with progress("regions", len(paths)) as update:
-        return asdict(evaluate_training_regions(paths, extractor, reference, maps, progress=update))
+        return asdict(evaluate_training_images(paths, package, parser, settings, maps, progress=update))
 
 
 def print_ranking(result: Mapping[str, Any]) -> None:

@@ -63,8 +63,6 @@ def evaluate_command(
     from vestigo.evaluation.evaluate import evaluate_model
     from vestigo.evaluation.ranking import EvaluationOptions
     from vestigo_models.attribute_filter.modes import choose_filter
-    from vestigo_models.devices import resolve_device
-    from vestigo_models.inference.extractor import Extractor
     from vestigo_models.inference.package import ModelPackage
     from vestigo_workers.evaluation.embedder import ExecutorEmbedder
 
@@ -81,9 +79,7 @@ def evaluate_command(
             mode = "off"
         choice = choose_filter(opts.read_filter(mode, max_lost), package.calibration)
         options.append(EvaluationOptions(**vars(ranking), filter=choice, keep_camera_bias=keep_camera_bias))
-    overlap = None
-    if training_regions:
-        overlap = results.training_overlap(loaded, Extractor(packages[0], resolve_device(device)), model, parser)
+    overlap = results.training_overlap(loaded, packages[0], model, parser, settings) if training_regions else None
     evaluations = []
     for package, model_options in zip(packages, options, strict=True):
         with progress_stages() as open_progress, ExecutorEmbedder(package, settings) as embedder:
