@@ -60,7 +60,7 @@ def judged(dataset: ReidDataset, maps: dict[Path, RegionMap]) -> dict[str, Metho
     judge = FusionEvaluator(dataset, FlsConfig())
     for pid in np.unique(dataset.gallery.pids):
         paths = [p for p, q in zip(dataset.gallery.paths, dataset.gallery.pids, strict=True) if q == pid]
-        judge([*paths, Path("unknown.jpg")], [*(maps[p] for p in paths), maps[paths[0]]])
+        judge.add(judge.count([*paths, Path("unknown.jpg")], [*(maps[p] for p in paths), maps[paths[0]]]))
     return judge.result()
 
 
