@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vestigo.store.crops.visible import VisibleFile
+from vestigo.store.crops.visible import CropFilter, VisibleFile
 from vestigo.store.models.records import Model, ModelFacts
 from vestigo_models.errors import StoreError
 from vestigo_models.inference.distance import Descriptors
@@ -83,17 +84,58 @@ class FakeCrops:
             and (until is None or row["time"] < until)
         ]
         for start in range(0, len(rows), self.archive.batch_rows):
-            part = rows[start : start + self.archive.batch_rows]
-            types = {"attributes": pa.list_(pa.float32()), "visible": pa.int32(), "pid": pa.int32()}
-            types["embedding"] = pa.list_(pa.float32(), len(part[0]["embedding"]))
-            columns_ = {name: pa.array([row[name] for row in part], types.get(name)) for name in columns}
-            yield pa.RecordBatch.from_pydict(columns_)
+            yield _columns(rows[start : start + self.archive.batch_rows], columns)
 
     def files(self) -> list[VisibleFile]:
-        return []
+        """A file of a few rows after the other, which never changes."""
+        rows = self.archive.rows
+        size = self.archive.batch_rows
+        files = []
+        for model in sorted({row["model"] for row in rows}):
+            count = sum(row["model"] == model for row in rows)
+            for first in range(0, count, size):
+                path = f"{model[:2]}-{first}-{self.archive.token}"
+                number = len(files) + 1
+                files.append(VisibleFile(number, path, min(size, count - first), "run", model, frozenset()))
+        return files
+
+    def read_file(
+        self, file: VisibleFile, columns: Sequence[str], first: int = 0, count: int | None = None
+    ) -> pa.Table:
+        self.archive.read.append(tuple(columns))
+        begin = int(file.path.split("-")[1]) + first
+        rows = [row for row in self.archive.rows if row["model"] == file.model][begin : begin + (count or file.rows)]
+        return pa.Table.from_batches([_columns(rows, columns)])
+
+    def get_at(self, positions: Mapping[int, Sequence[int]], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        files = {file.id: file for file in self.files()}
+        rows = {}
+        for number, places in positions.items():
+            of_model = [row for row in self.archive.rows if row["model"] == files[number].model]
+            first = int(files[number].path.split("-")[1])
+            rows.update((of_model[first + place]["crop_id"], of_model[first + place]) for place in places)
+        return rows
+
+    def resolve(self, crop_filter: CropFilter) -> CropFilter:
+        return crop_filter
+
+    def clock_offsets(self) -> dict[str, timedelta]:
+        return {}
+
+    def state(self) -> str:
+        return self.archive.token
 
     def snapshot(self) -> str:
         return "now"
+
+
+def _columns(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pa.RecordBatch:
+    types = {"attributes": pa.list_(pa.float32()), "visible": pa.int32(), "pid": pa.int32()}
+    types["time"] = pa.timestamp("us", tz="UTC")
+    types["embedding"] = pa.list_(pa.float32(), len(rows[0]["embedding"]))
+    return pa.RecordBatch.from_pydict(
+        {name: pa.array([row[name] for row in rows], types.get(name)) for name in columns}
+    )
 
 
 @dataclass(frozen=True)
@@ -123,6 +165,7 @@ class FakeArchive:
     read: list[tuple[str, ...]] = field(default_factory=list)
     promoted: str | None = None
     ref: str = field(default_factory=tempfile.mkdtemp)
+    token: str = field(default_factory=lambda: secrets.token_hex(4))
 
     @property
     def crops(self) -> FakeCrops:

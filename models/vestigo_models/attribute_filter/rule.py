@@ -3,7 +3,7 @@
 With M <= 64 classes the reliable predictions of a crop fit one 64-bit word, and conflicts are counted with one AND.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -31,11 +31,11 @@ def encode_predictions(
     """
     if schema.classes > 64:
         raise ConfigError(f"{schema.name} has {schema.classes} classes; the filter takes at most 64")
-    confidences = np.maximum.reduceat(probabilities, schema.offsets, axis=1)
+    highest = confidences(probabilities, schema)
     used = np.zeros(len(schema), dtype=np.bool_)
     used[[schema.index(name) for name in names] or slice(None)] = True
-    reliable = used & (confidences >= np.float32(threshold))
-    least = np.where(reliable, confidences, np.float32(np.inf))
+    reliable = used & (highest >= np.float32(threshold))
+    least = np.where(reliable, highest, np.float32(np.inf))
     bits = np.uint64(1) << np.arange(schema.classes, dtype=np.uint64)
     predicted = np.where(probabilities >= np.repeat(least, schema.sizes, axis=1), bits, np.uint64(0))
     words: UInt64Array = np.bitwise_or.reduce(predicted, axis=1)
@@ -47,13 +47,55 @@ def encode_predictions(
     return words
 
 
+def predicted_words(probabilities: Float32Array, schema: AttributeSchema) -> UInt64Array:
+    """Encode all predictions, reliable or not, of calibrated probabilities (N, M) as `encode_predictions` does."""
+    return encode_predictions(probabilities, schema, 0.0)
+
+
+def reliable_words(
+    words: UInt64Array, confidences: Float32Array, schema: AttributeSchema, threshold: float, names: Sequence[str] = ()
+) -> UInt64Array:
+    """Return the words that `encode_predictions` makes at a threshold, from those of all predictions.
+
+    Args:
+        words: Words of `predicted_words`, (N,).
+        confidences: Probability of each attribute's predicted class, (N, attributes) float32.
+        schema: The attributes.
+        threshold: Least confidence of a reliable prediction.
+        names: Attributes that count, none named = all.
+    """
+    used = np.zeros(len(schema), dtype=np.bool_)
+    used[[schema.index(name) for name in names] or slice(None)] = True
+    masks = np.where(used, _class_masks(schema), np.uint64(0))
+    # A byte holds the reliability of eight attributes; a table has the classes that it lets through.
+    reliable = np.packbits(confidences >= np.float32(threshold), axis=1, bitorder="little")
+    kept = np.zeros(len(words), dtype=np.uint64)
+    for position in range(reliable.shape[1]):
+        group = masks[8 * position : 8 * position + 8]
+        bits = (np.arange(256)[:, None] >> np.arange(len(group))) & 1
+        kept |= np.bitwise_or.reduce(np.where(bits == 1, group, np.uint64(0)), axis=1)[reliable[:, position]]
+    return words & kept
+
+
+def confidences(probabilities: Float32Array, schema: AttributeSchema) -> Float32Array:
+    """Return the probability of each attribute's predicted class, (N, attributes), from probabilities (N, M)."""
+    return np.asarray(np.maximum.reduceat(probabilities, schema.offsets, axis=1))
+
+
+def class_bits(conditions: Mapping[str, str], schema: AttributeSchema) -> np.uint64:
+    """Return the bits that the words of crops with some predicted values have, from values by attribute."""
+    bits = [schema.slice(name).start + schema[name].values.index(value) for name, value in conditions.items()]
+    return np.uint64(sum(1 << bit for bit in bits))
+
+
 def count_conflicts(query: UInt64Array, gallery: UInt64Array, schema: AttributeSchema) -> UInt8Array:
     """Count the attributes that are reliable in both crops and differ: words (Q,) and (G,) to counts (Q, G)."""
-    masks = _class_masks(schema)
-    predicted = query[:, None] & masks
-    # Q-bar: all classes of a reliable attribute but the predicted one.
-    conflicting = np.bitwise_or.reduce(np.where(predicted != 0, masks & ~predicted, np.uint64(0)), axis=1)
-    return np.asarray(np.bitwise_count(conflicting[:, None] & gallery[None, :]), dtype=np.uint8)
+    return np.asarray(np.bitwise_count(_other_classes(query, schema)[:, None] & gallery[None, :]), dtype=np.uint8)
+
+
+def without_conflict(query: UInt64Array, gallery: UInt64Array, schema: AttributeSchema) -> BoolArray:
+    """Return where `count_conflicts` is 0, which is faster than counting."""
+    return np.asarray((_other_classes(query, schema)[:, None] & gallery[None, :]) == 0)
 
 
 def survivors(
@@ -99,9 +141,37 @@ def conflict_penalty(
     return total
 
 
+def penalty_of_words(
+    query: Float32Array,
+    words: UInt64Array,
+    confidences: Float32Array,
+    schema: AttributeSchema,
+    threshold: float,
+    names: Sequence[str] = (),
+) -> Float32Array:
+    """Return `conflict_penalty` of queries (Q, M) and N crops, (Q, N), from `predicted_words` and `confidences`."""
+    total = np.zeros((len(query), len(words)), dtype=np.float32)
+    for name in sorted(names, key=schema.index) or schema.names:
+        part, theirs = schema.slice(name), confidences[:, schema.index(name)]
+        is_reliable = theirs >= np.float32(threshold)
+        for row, ours in zip(total, query[:, part], strict=True):
+            if ours.max() >= np.float32(threshold):
+                predicted = np.uint64(1) << np.uint64(part.start + int(ours.argmax()))
+                differ = is_reliable & ((words & predicted) == 0)
+                row += np.where(differ, ours.max() + theirs, np.float32(0))
+    return total
+
+
 def least_kept(gallery: int) -> int:
     """Return the smallest number of crops that the filter keeps of a gallery of this size."""
     return min(gallery, max(LEAST_KEPT, int(np.ceil(LEAST_SHARE * gallery))))
+
+
+def _other_classes(words: UInt64Array, schema: AttributeSchema) -> UInt64Array:
+    """Return Q-bar of words (Q,): all classes of a reliable attribute but the predicted one, (Q,)."""
+    masks = _class_masks(schema)
+    predicted = words[:, None] & masks
+    return np.bitwise_or.reduce(np.where(predicted != 0, masks & ~predicted, np.uint64(0)), axis=1)
 
 
 def _class_masks(schema: AttributeSchema) -> UInt64Array:

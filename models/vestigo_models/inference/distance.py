@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vestigo_models.arrays import BoolArray, Float64Array, FloatArray
+from vestigo_models.arrays import BoolArray, Float64Array, FloatArray, Int32Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,17 @@ class Descriptors:
             visible=np.concatenate([part.visible for part in parts]),
             always=parts[0].always,
         )
+
+
+def packed(visible: BoolArray) -> Int32Array:
+    """Return visibility of shape (n, K-1) as bits of shape (n,), the first part lowest."""
+    bits = np.left_shift(1, np.arange(visible.shape[1]), dtype=np.int32)
+    return np.asarray(visible @ bits if visible.shape[1] else np.zeros(len(visible)), dtype=np.int32)
+
+
+def unpacked(masks: Int32Array, parts: int) -> BoolArray:
+    """Return visibility of shape (n, K-1) from the bits that `packed` returns."""
+    return np.asarray((masks[:, None] >> np.arange(parts, dtype=np.int32)) & 1, dtype=np.bool_)
 
 
 def part_visible_distance(query: Descriptors, gallery: Descriptors) -> FloatArray:

@@ -1,19 +1,32 @@
 """Evaluate an attribute filter: what it keeps and loses, and its speed-up, as in docs/method.md, "Scoring"."""
 
+from __future__ import annotations
+
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from timeit import timeit
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.filter import FilterCost, FilterScores, filtered_distances, score_filtered
 from vestigo.evaluation.metrics.ranking import ApDefinition, Protocol, score_queries
 from vestigo.ranking.screening import DistanceBlock
+from vestigo.ranking.top_k import GalleryPart, rank
+from vestigo.retrieval.filter import GalleryFilter
 from vestigo_models.arrays import BoolArray, Float32Array, Int64Array, UInt8Array, UInt64Array
 from vestigo_models.attribute_filter.choice import FilterChoice
-from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, survivors
-from vestigo_models.inference.distance import Descriptors, part_visible_distance
+from vestigo_models.attribute_filter.rule import (
+    confidences,
+    conflict_penalty,
+    count_conflicts,
+    encode_predictions,
+    predicted_words,
+    survivors,
+)
 from vestigo_models.schemas.attributes import AttributeSchema
 
 TIMED_QUERIES, TIMED_TOP, ROUNDS = 64, 100, 3
@@ -26,7 +39,7 @@ class FilterEvaluation:
 
     choice: FilterChoice
     cost: FilterCost  # Kept and lost images; the metrics with the filter are those of the evaluation
-    # Time of matching without the filter over the time with it, features cached; None if nothing is discarded
+    # Time that a search ranks the gallery without the filter over the time with it; None if nothing is discarded
     speed_up: float | None
 
 
@@ -93,31 +106,58 @@ class FilterEvaluator:
         return conflicts, survivors(conflicts, penalty, max_conflicts=self._choice.max_conflicts)
 
     def _speed_up(self) -> float:
-        """Measure the time of matching without the filter over the time with it.
+        """Measure the time that a search ranks the gallery without the filter over the time with it.
 
-        Both compute distances and select the nearest. With the filter, the survivors are decided first and only their
-        distances are computed. Features and the words of the gallery are cached.
+        With the filter, the search decides first which images are kept, and reads the descriptors of these only.
+        Catalogue, index and network, which both need, are not included.
         """
-        query, gallery = self._query.features, self._gallery.features.descriptors
+        query = self._query.features
+        crops = GalleryImages.of(self._gallery.features.probabilities, self._schema, self._choice)
+        part = GalleryPart.of(crops.ids, self._gallery.features.descriptors)
         rows = np.unique(np.linspace(0, len(query) - 1, TIMED_QUERIES).round().astype(np.int64))
         queries = [query[rows[[position]]] for position in range(len(rows))]
 
         def match_all() -> None:
             for features in queries:
-                _nearest(features.descriptors, gallery)
+                rank(features.descriptors, [part], TIMED_TOP)
 
         def match_survivors() -> None:
             for features in queries:
-                _, kept = self._survivors(features.probabilities)
-                _nearest(features.descriptors, gallery[np.flatnonzero(kept[0])])
+                decided = GalleryFilter.of(self._choice, self._schema, features.probabilities, lambda: [crops])
+                kept = replace(part, keeps=partial(decided.keeps, crops))
+                rank(features.descriptors, [kept], TIMED_TOP)
 
         times = [(timeit(match_all, number=1), timeit(match_survivors, number=1)) for _ in range(ROUNDS)]
         slow, fast = (statistics.median(column) for column in zip(*times, strict=True))
         return float(slow / fast)
 
 
-def _nearest(query: Descriptors, gallery: Descriptors) -> Int64Array:
-    distances = part_visible_distance(query, gallery)[0]
-    top = min(TIMED_TOP, len(gallery))
-    nearest = np.argpartition(distances, top - 1)[:top]
-    return nearest[np.argsort(distances[nearest], kind="stable")].astype(np.int64)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GalleryImages:
+    """n images as the filter of a search reads them."""
+
+    ids: NDArray[np.bytes_]  # (n,)
+    words: UInt64Array  # (n,), of `predicted_words`
+    confidences: Float32Array  # (n, attributes)
+    reliable: UInt64Array  # (n,), words of one filter, which a search keeps in memory, too
+
+    @classmethod
+    def of(cls, probabilities: Float32Array, schema: AttributeSchema, choice: FilterChoice) -> GalleryImages:
+        """Return images of probabilities (n, M), named by their numbers."""
+        return cls(
+            ids=np.char.zfill(np.arange(len(probabilities)).astype("S20"), 20),
+            words=predicted_words(probabilities, schema),
+            confidences=confidences(probabilities, schema),
+            reliable=encode_predictions(probabilities, schema, choice.threshold, choice.names),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def reliable_words(self, _schema: AttributeSchema, _threshold: float, _names: Sequence[str]) -> UInt64Array:
+        """Return the words of the filter, (n,)."""
+        return self.reliable
+
+    def predictions(self, chosen: Int64Array | slice = slice(None)) -> tuple[UInt64Array, Float32Array]:
+        """Return words and confidences of some images."""
+        return self.words[chosen], self.confidences[chosen]

@@ -84,7 +84,11 @@ class CameraBias:
 
     def remove(self, descriptors: Descriptors, cameras: CameraColumn) -> Descriptors:
         """Return n descriptors without the bias of their cameras, blocks of length 1 again."""
-        known = {camera: rows for camera, rows in _rows_by_camera(cameras).items() if camera in self.offsets}
+        return self.remove_by_rows(descriptors, _rows_by_camera(cameras))
+
+    def remove_by_rows(self, descriptors: Descriptors, rows_of: Mapping[Hashable, Int64Array]) -> Descriptors:
+        """Return n descriptors without the bias of the cameras of which some rows are."""
+        known = {camera: rows for camera, rows in rows_of.items() if camera in self.offsets}
         if not known:
             return descriptors
         vectors, shown = np.array(descriptors.vectors), _shown(descriptors)
@@ -99,9 +103,13 @@ class CameraBias:
         return replace(descriptors, vectors=vectors)
 
 
+NO_BIAS = CameraBias(offsets={}, blocks=())
+
+
 def _shown(descriptors: Descriptors) -> BoolArray:
     """Return which of the B blocks n crops show, shape (n, B)."""
-    return np.pad(descriptors.visible, ((0, 0), (descriptors.always, 0)), constant_values=True)
+    always = np.ones((len(descriptors), descriptors.always), np.bool_)
+    return np.concatenate([always, descriptors.visible], axis=1)
 
 
 def _rows_by_camera(cameras: CameraColumn) -> dict[Hashable, Int64Array]:

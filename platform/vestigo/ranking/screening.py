@@ -79,12 +79,11 @@ class DistanceBlock:
 
         Of equally distant images the first counts as nearer. Missing ones are -1, with infinite distances.
         """
-        close = self.rough <= (kth_bound(self.rough, k) + 2 * self.margin)[:, None]
-        rows, columns = pairs_of(close & np.isfinite(self.rough))
+        rows, columns = pairs_of(may_be_nearest(self.rough, self.margin, k))
         distances = self.exact(rows, columns)
         order = np.lexsort((columns, distances, rows))
         rows, columns, distances = rows[order], columns[order], distances[order]
-        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        place = places_in(rows)
         first = place < k
         nearest = np.full((len(self), k), -1)
         nearest[rows[first], place[first]] = columns[first]
@@ -104,6 +103,28 @@ class DistanceBlock:
 def pairs_of(chosen: BoolArray) -> tuple[Int64Array, Int64Array]:
     """Return rows and columns of the pairs that are `chosen` (q, G), in ascending order."""
     return np.divmod(np.flatnonzero(chosen), max(1, chosen.shape[1]))
+
+
+def may_be_nearest(
+    rough: FloatArray, margin: FloatArray | float, k: int, within: FloatArray | None = None
+) -> BoolArray:
+    """Return the pairs (q, G) that may be among the k nearest of a query by their exact distances.
+
+    Args:
+        rough: Rough distances (q, G); infinite ones are of pairs that are not compared.
+        margin: Largest difference from the exact distances, (G,) or one for all.
+        k: Number of nearest images.
+        within: Distances (q,) from which on nothing is among the nearest; equal ones may be.
+    """
+    bound = kth_bound(rough + margin, k)
+    if within is not None:
+        bound = np.minimum(bound, within)
+    return np.asarray((rough - margin <= bound[:, None]) & np.isfinite(rough))
+
+
+def places_in(rows: Int64Array) -> Int64Array:
+    """Return the place of each pair among the pairs of its row, from ascending rows."""
+    return np.asarray(np.arange(len(rows)) - np.searchsorted(rows, rows))
 
 
 def kth_bound(distances: FloatArray, k: int) -> FloatArray:

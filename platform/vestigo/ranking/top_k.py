@@ -1,41 +1,63 @@
 """Rank a gallery that is never held in memory: the nearest k crops of each query, as in docs/method.md, "Distance".
 
-Ranking is a fold over batches of the gallery: `rank_batch` ranks one batch, `Ranking.merge` joins two partial results.
-Distances are equation 14 in float64 and equal distances are ordered by crop id, so the result does not depend on the
-boundaries or the order of batches. Memory is O(Q x k + batch).
+Ranking is a fold over parts of the gallery: `rank_part` ranks one part, `Ranking.merge` joins two partial results.
+Distances are equation 14 in float64 and equal distances are ordered by crop id, so the result depends neither on the
+boundaries of parts nor on their order. Memory is O(Q x k + part).
 
-A float32 matrix product, whose rounding depends on its shape, screens each batch. Only pairs that may belong to the
-nearest k are then computed one by one in float64. The screen accepts a pair within a proven bound of its rounding
-error. Symbols: Q queries, n crops of a batch, D numbers of a descriptor.
+Rough distances screen each part. Only pairs that may belong to the nearest k are then computed one by one in float64.
+Symbols: Q queries, n crops of a part, m of them that are ranked, D numbers of a descriptor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vestigo_models.arrays import BoolArray, Float64Array
-from vestigo_models.inference.distance import Descriptors, paired_distance, part_visible_distance
+from vestigo.ranking.camera_bias import NO_BIAS, CameraBias
+from vestigo.ranking.halves import HalvedDescriptors
+from vestigo.ranking.products import MANY_QUERIES, CameraRows, QueryFactors
+from vestigo.ranking.screening import may_be_nearest, pairs_of, places_in
+from vestigo_models.arrays import BoolArray, Float64Array, Int64Array
+from vestigo_models.inference.distance import Descriptors, paired_distance
 
 QUERIES_AT_ONCE = 256
 PAIRS_AT_ONCE = 4096
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""Parts that are ranked at a time."""
 
-AddedDistances = Callable[[slice], Float64Array]
-"""Returns what is added to the distances of some queries from a batch: (q, n) float64, infinity to discard a crop."""
+KeptCrops: TypeAlias = Callable[[slice], BoolArray]
+"""Returns which crops of a part some queries keep, (q, m)."""
+AddedDistances: TypeAlias = Callable[[slice], Float64Array]
+"""Returns what is added to the distances of some queries from the crops of a part, (q, m)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GalleryBatch:
-    """Ids (string) and descriptors of n crops, and what an attribute filter adds to their distances."""
+class GalleryPart:
+    """n crops, of which m are ranked."""
 
-    ids: pa.Array
-    descriptors: Descriptors
+    ids: NDArray[np.bytes_]  # (n,)
+    crops: CameraRows  # n
+    rows: Int64Array | None = None  # (m,), ascending; None to rank all
+    # What an attribute filter keeps of the m crops, and what it adds to their distances
+    keeps: KeptCrops | None = None
     added: AddedDistances | None = None
+    release: Callable[[], None] = lambda: None  # Called when the part is ranked
+
+    @classmethod
+    def of(cls, ids: NDArray[np.bytes_], descriptors: Descriptors) -> GalleryPart:
+        """Return crops that have no bias."""
+        halves = HalvedDescriptors.of(descriptors, ())
+        crops = CameraRows(crops=halves, cameras=[(None, slice(0, len(halves)))])
+        return cls(ids=ids, crops=crops)
+
+    def __len__(self) -> int:
+        return len(self.ids) if self.rows is None else len(self.rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +67,7 @@ class Ranking:
     ids: NDArray[np.bytes_]  # (Q, k) bytes, b"" if there are fewer than k crops
     distances: Float64Array  # (Q, k) float64, infinity if there are fewer
     compared: int  # Crops that were ranked
+    read: int = 0  # Crops whose descriptors were read for it; a filter saves some
 
     @classmethod
     def empty(cls, queries: int, k: int) -> Ranking:
@@ -60,11 +83,8 @@ class Ranking:
             ids=np.take_along_axis(ids, nearest, axis=1),
             distances=np.take_along_axis(distances, nearest, axis=1),
             compared=self.compared + other.compared,
+            read=self.read + other.read,
         )
-
-    def add(self, queries: Descriptors, batch: GalleryBatch) -> Ranking:
-        """Add a batch of crops: one step of the fold in `rank`."""
-        return self.merge(rank_batch(queries, batch, self.ids.shape[1], within=self.distances[:, -1]))
 
     def excluding(self, crops: Iterable[Iterable[str]], k: int) -> Ranking:
         """Return the nearest k crops of each query without some crops, one collection of ids for each query."""
@@ -74,7 +94,7 @@ class Ranking:
         nearest = np.argsort(distances, axis=1, kind="stable")[:, :k]
         distances = np.take_along_axis(distances, nearest, axis=1)
         ids = np.where(np.isinf(distances), b"", np.take_along_axis(self.ids, nearest, axis=1))
-        return Ranking(ids=ids, distances=distances, compared=self.compared)
+        return Ranking(ids=ids, distances=distances, compared=self.compared, read=self.read)
 
     def neighbours(self, query: int) -> list[tuple[str, float]]:
         """Return crop ids and distances of the query at a position, nearest first."""
@@ -82,66 +102,103 @@ class Ranking:
         return [(crop.decode(), distance) for crop, distance in pairs if distance != np.inf]
 
 
-def encode_ids(ids: pa.Array) -> NDArray[np.bytes_]:
-    """Return (n,) crop ids as bytes, the form in which they are compared."""
-    return np.asarray(ids.to_numpy(zero_copy_only=False).astype("S"))
+def rank(queries: Descriptors, parts: Iterable[GalleryPart], k: int, *, bias: CameraBias = NO_BIAS) -> Ranking:
+    """Rank a gallery for Q queries of the same model in one pass; the nearest k crops of each query are kept.
 
-
-def rank(queries: Descriptors, batches: Iterable[GalleryBatch], k: int) -> Ranking:
-    """Rank a gallery for Q queries of the same model in one pass; the nearest k crops of each query are kept."""
+    Args:
+        queries: Queries without the bias of their cameras.
+        parts: Parts of the gallery; some of them are ranked at a time, on threads.
+        k: Number of nearest crops.
+        bias: Bias of the cameras, which the parts have.
+    """
+    factors = query_factors(queries, bias)
     ranking = Ranking.empty(len(queries), k)
-    for batch in batches:
-        ranking = ranking.add(queries, batch)
+    running: set[Future[Ranking]] = set()
+    with ThreadPoolExecutor(CORES) as pool:
+        try:
+            for part in parts:
+                # The bound of what is merged so far spares later parts the exact distances of farther crops.
+                running.add(pool.submit(rank_part, factors, part, k, within=ranking.distances[:, -1]))
+                if len(running) > CORES:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        ranking = ranking.merge(future.result())
+            for future in running:
+                ranking = ranking.merge(future.result())
+        finally:
+            for future in running:
+                future.cancel()
     return ranking
 
 
-def rank_batch(queries: Descriptors, batch: GalleryBatch, k: int, *, within: Float64Array | None = None) -> Ranking:
-    """Rank one batch; crops that are farther away than `within` (Q,) may be skipped."""
-    limit = np.full(len(queries), np.inf) if within is None else within
-    width = pc.max(pc.binary_length(batch.ids)).as_py() or 1
-    ids = np.zeros((len(queries), k), dtype=f"S{width}")
-    distances = np.full((len(queries), k), np.inf)
-    for start in range(0, len(queries), QUERIES_AT_ONCE):
-        part = slice(start, start + QUERIES_AT_ONCE)
-        added = None if batch.added is None else batch.added(part)
-        rows, columns = np.nonzero(_candidate_pairs(queries[part], batch.descriptors, added, limit[part], k))
-        exact = _exact_distances(queries[part], batch.descriptors, rows, columns)
+def query_factors(queries: Descriptors, bias: CameraBias = NO_BIAS) -> list[QueryFactors]:
+    """Return queries as `rank_part` takes them, `QUERIES_AT_ONCE` at a time."""
+    return [
+        QueryFactors(queries=queries[start : start + QUERIES_AT_ONCE], bias=bias)
+        for start in range(0, len(queries), QUERIES_AT_ONCE)
+    ]
+
+
+def rank_part(
+    factors: Sequence[QueryFactors], part: GalleryPart, k: int, *, within: Float64Array | None = None
+) -> Ranking:
+    """Rank one part; crops that are farther away than `within` (Q,) may be skipped."""
+    count = sum(len(some.queries) for some in factors)
+    limit = np.full(count, np.inf) if within is None else within
+    whole = None
+    if count > MANY_QUERIES:
+        # Made once, and compared with all queries.
+        everything = np.arange(len(part.ids)) if part.rows is None else part.rows
+        whole = part.crops.descriptors(everything, factors[0].bias)
+    ids = np.zeros((count, k), dtype=part.ids.dtype)
+    distances = np.full((count, k), np.inf)
+    read = start = 0
+    for some in factors:
+        queries = slice(start, start := start + len(some.queries))
+        rows, added = part.rows, None if part.added is None else part.added(queries)
+        kept = None if part.keeps is None else part.keeps(queries)
+        if kept is not None and whole is None:
+            chosen = np.flatnonzero(kept.any(axis=0))
+            rows, kept = chosen if rows is None else rows[chosen], kept[:, chosen]
+            added = None if added is None else added[:, chosen]
+        rough = some.compare(part.crops, rows) if whole is None else some.compare_whole(whole)
+        read += rough.read
+        estimates = rough.distances if added is None else rough.distances + added
+        if kept is not None:
+            estimates = np.where(kept, estimates, np.inf)
+        pairs, columns = pairs_of(may_be_nearest(estimates, rough.margin, k, limit[queries]))
+        places = columns if rows is None else rows[columns]
+        if whole is None:
+            exact = _exact_distances(some, part.crops, pairs, places)
+        else:
+            exact = _paired_distances(some.queries, pairs, whole, columns)
         if added is not None:
-            exact += added[rows, columns]
-        names = encode_ids(batch.ids.take(pa.array(columns)))
-        order = np.lexsort((names, exact, rows))
-        rows, names, exact = rows[order], names[order], exact[order]
-        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
-        nearest = place < k
-        ids[start + rows[nearest], place[nearest]] = names[nearest]
-        distances[start + rows[nearest], place[nearest]] = exact[nearest]
-    return Ranking(ids=ids, distances=distances, compared=len(batch.ids))
+            exact += added[pairs, columns]
+        names = part.ids[places]
+        order = np.lexsort((names, exact, pairs))
+        pairs, names, exact = pairs[order], names[order], exact[order]
+        place = places_in(pairs)
+        nearest = (place < k) & np.isfinite(exact)
+        at = queries.start + pairs[nearest], place[nearest]
+        ids[at], distances[at] = names[nearest], exact[nearest]
+    part.release()
+    return Ranking(ids=ids, distances=distances, compared=len(part), read=read if whole is None else len(whole))
 
 
-def _candidate_pairs(
-    queries: Descriptors, crops: Descriptors, added: Float64Array | None, limit: Float64Array, k: int
-) -> BoolArray:
-    """Return (q, n) pairs that may be among the nearest k: a superset for any rounding of the float32 product."""
-    # |computed - true| <= gamma_D sum |x_b| |y_b| over the blocks b, gamma_D = D u, u = 2^-24. Blocks have length 1, or
-    # 0 where a part is not visible, so the sum is the number of terms that the product is divided by. Two u more for
-    # dividing and subtracting; twice all of it for the difference of the blocks' lengths from 1.
-    margin = 2.0 * (queries.vectors.shape[1] + 2) * 2.0**-24
-    rough = part_visible_distance(queries, crops)
-    if added is not None:
-        rough = rough + added
-    close = np.asarray((rough <= (limit + margin)[:, None]) & (rough < np.inf))
-    crowded = close.sum(axis=1) > k
-    if crowded.any():
-        kth = np.partition(rough[crowded], k - 1, axis=1)[:, k - 1]
-        close[crowded] &= rough[crowded] <= (kth + 2.0 * margin)[:, None]
-    return close
-
-
-def _exact_distances(
-    queries: Descriptors, crops: Descriptors, rows: NDArray[np.intp], columns: NDArray[np.intp]
-) -> Float64Array:
+def _exact_distances(factors: QueryFactors, crops: CameraRows, pairs: Int64Array, rows: Int64Array) -> Float64Array:
+    """Return the exact distances of queries from rows of crops, pair by pair."""
     distances = np.empty(len(rows))
-    for start in range(0, len(rows), PAIRS_AT_ONCE):
-        pairs = slice(start, start + PAIRS_AT_ONCE)
-        distances[pairs] = paired_distance(queries[rows[pairs]], crops[columns[pairs]])
+    used, of_used = np.unique(rows, return_inverse=True)
+    for first in range(0, len(used), PAIRS_AT_ONCE):
+        chosen = np.flatnonzero((of_used >= first) & (of_used < first + PAIRS_AT_ONCE))
+        descriptors = crops.descriptors(used[first : first + PAIRS_AT_ONCE], factors.bias)
+        distances[chosen] = _paired_distances(factors.queries, pairs[chosen], descriptors, of_used[chosen] - first)
+    return distances
+
+
+def _paired_distances(queries: Descriptors, pairs: Int64Array, crops: Descriptors, columns: Int64Array) -> Float64Array:
+    distances = np.empty(len(pairs))
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        distances[part] = paired_distance(queries[pairs[part]], crops[columns[part]])
     return distances

@@ -17,15 +17,7 @@ from vestigo.ingest.crops import whole_image_id
 from vestigo.ranking.top_k import Ranking
 from vestigo.resolve import require_crops, resolve_search_model
 from vestigo.retrieval.filter import NO_FILTER, FilteredScan
-from vestigo.retrieval.gallery import (
-    DESCRIPTOR_COLUMNS,
-    EVERYWHERE,
-    Gallery,
-    Scope,
-    SearchableStore,
-    count_without_time,
-    empty_features,
-)
+from vestigo.retrieval.gallery import EVERYWHERE, Gallery, Scope, SearchableStore, as_features, empty_features
 from vestigo.retrieval.query import fuse_views
 from vestigo.retrieval.truth import RankingTruth, distinct_ids
 from vestigo.store.models.records import Model
@@ -91,18 +83,18 @@ def crop_queries(store: SearchableStore, ids: Sequence[str], model: str | None =
 
 def tracklet_queries(store: SearchableStore, model: Model) -> BulkQueries:
     """Return one query for each tracklet, its crops fused; memory is O(crops in tracklets x D)."""
-    attributes = model.facts.attributes is not None
-    columns = ("crop_id", "tracklet", *DESCRIPTOR_COLUMNS, *(("attributes",) if attributes else ()))
     gallery = Gallery.of(store, model)
     crops: defaultdict[str, list[str]] = defaultdict(list)
     views: defaultdict[str, list[CropFeatures]] = defaultdict(list)
-    for batch in store.crops.scan(columns, model=model.digest):
-        features = gallery.batch_features(batch, attributes=attributes)
-        tracklets = zip(batch.column("crop_id").to_pylist(), batch.column("tracklet").to_pylist(), strict=True)
-        for row, (crop, tracklet) in enumerate(tracklets):
-            if tracklet:
-                crops[tracklet].append(crop)
-                views[tracklet].append(features[row : row + 1])
+    for selection in gallery.select(EVERYWHERE, "crops"):
+        tracklets = selection.facts(("tracklet",)).column(0).to_pylist()
+        shown = np.flatnonzero(np.array(tracklets) != "")
+        descriptors = selection.pack.crops.descriptors(shown, gallery.index.bias)
+        features = as_features(descriptors, selection.pack.probabilities[shown])
+        for number, row in enumerate(shown.tolist()):
+            crops[tracklets[row]].append(selection.ids[row].decode())
+            views[tracklets[row]].append(features[number : number + 1])
+        gallery.index.release(selection.pack)
     names = sorted(crops)
     fused = [fuse_views(CropFeatures.joined(views[name]), model.facts.blocks) for name in names]
     return BulkQueries(
@@ -189,16 +181,12 @@ def rank_gallery(
     model, snapshot = require_crops(store, queries.model), store.crops.snapshot()
     gallery = Gallery.of(store, model)
     features = _without_camera_bias(gallery, queries) if queries.kind == "images" else queries.features
-    scan = FilteredScan.of(gallery, features, scope, filter_config)
+    scan = FilteredScan.of(gallery, features, scope, filter_config, lambda _: progress)
     before()
     depth = top + max((len(own) for own in queries.own), default=0)
-    ranking = Ranking.empty(len(queries.names), depth)
-    for batch in scan.batches():
-        ranking = ranking.add(features.descriptors, batch)
-        progress(ranking.compared, None)
-    ranking = ranking.excluding(queries.own, top)
-    truth = RankingTruth.of(store, model, scope, distinct_ids([ranking.ids.reshape(-1), *map(_encode, queries.own)]))
-    without_time = count_without_time(store, model, scope)
+    ranking = scan.rank(features.descriptors, depth).excluding(queries.own, top)
+    truth = RankingTruth.of(gallery, scope, distinct_ids([ranking.ids.reshape(-1), *map(_encode, queries.own)]))
+    without_time = gallery.count_without_time(scope)
     rows = store.rankings.save(
         name,
         model=queries.model,
@@ -232,13 +220,13 @@ def rank_gallery(
 
 def _without_camera_bias(gallery: Gallery, queries: BulkQueries) -> CropFeatures:
     """Return the features of image queries without the bias of those cameras that the store knows."""
-    if not gallery.bias.offsets:
+    if not gallery.index.bias.offsets:
         return queries.features
     crops = distinct_ids(map(_encode, queries.own))
-    truth = RankingTruth.of(gallery.store, gallery.model, EVERYWHERE, crops)
+    truth = RankingTruth.of(gallery, EVERYWHERE, crops)
     own, labels = _stored(queries, truth)
     cameras = [_label_of(positions, truth, labels, row)[1] for row, positions in enumerate(own)]
-    descriptors = gallery.bias.remove(queries.features.descriptors, pa.array(cameras, pa.string()))
+    descriptors = gallery.index.bias.remove(queries.features.descriptors, pa.array(cameras, pa.string()))
     return replace(queries.features, descriptors=descriptors)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from vestigo.resolve import require_attributes, require_crops
-from vestigo.retrieval.gallery import SearchableStore
+from vestigo.retrieval.gallery import Gallery, SearchableStore
 from vestigo.retrieval.query import Query, fuse_views, query_features
 from vestigo.retrieval.search import predicted_values
 from vestigo.store.models.records import Model, ModelFacts
@@ -99,7 +99,7 @@ def explain_where(store: SearchableStore, where: str, crop: str, *, model: str) 
     """
     made_by = require_crops(store, model)
     schema = require_attributes(made_by)
-    row = store.crops.get((crop,), ("attributes",), model=made_by.digest)[0]["attributes"]
+    row = Gallery.of(store, made_by).index.probabilities((crop,))[0].tolist()
     conditions = schema.parse(where)
     probabilities = [row[schema.slice(name)][schema[name].values.index(value)] for name, value in conditions.items()]
     query = {name: (value, 1.0) for name, value in conditions.items()}

@@ -1,8 +1,8 @@
 """Apply the attribute filter to a gallery that is never held in memory, as in docs/method.md, "Attribute filter".
 
 Which crops are kept for a query depends on the whole gallery: if too few crops would be kept, the best of the others
-are restored. The attributes are therefore scanned first, in a pass that reads nothing else, and the result is one cut
-for each query: a crop is kept if (conflicts, penalty, crop id) does not come after it. Batches are then ranked behind
+are restored. The predictions are therefore read first, in a pass that reads nothing else, and the result is one cut
+for each query: a crop is kept if (conflicts, penalty, crop id) does not come after it. Packs are then ranked behind
 that cut, and their boundaries change nothing.
 
 Symbols: Q queries, n crops of a batch, M classes, G crops of the gallery.
@@ -10,33 +10,59 @@ Symbols: Q queries, n crops of a batch, M classes, G crops of the gallery.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from vestigo.ranking.top_k import QUERIES_AT_ONCE, AddedDistances, GalleryBatch, encode_ids
+from vestigo.ranking.top_k import GalleryPart, Ranking, rank
 from vestigo.resolve import require_attributes
-from vestigo.retrieval.gallery import DESCRIPTOR_COLUMNS, Gallery, Scope, probability_batches, scan_gallery
-from vestigo_models.arrays import Float32Array, Float64Array, Int64Array, UInt64Array
+from vestigo.retrieval.gallery import Gallery, Scope
+from vestigo_models.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.modes import FilterConfig, choose_filter
 from vestigo_models.attribute_filter.record import Calibration
-from vestigo_models.attribute_filter.rule import conflict_penalty, count_conflicts, encode_predictions, least_kept
+from vestigo_models.attribute_filter.rule import (
+    count_conflicts,
+    encode_predictions,
+    least_kept,
+    penalty_of_words,
+    without_conflict,
+)
+from vestigo_models.inference.distance import Descriptors
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import OpenProgress, ignore_stages
 from vestigo_models.schemas.attributes import AttributeSchema
 
-ProbabilityScan = Callable[[], Iterable[tuple[pa.Array, Float32Array]]]
-"""Begins a pass over the gallery: crop ids with their (n, M) calibrated probabilities."""
+
+class PredictedCrops(Protocol):
+    """n crops as a filter reads them; `vestigo.vectors.index.Selection` is one."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def ids(self) -> NDArray[np.bytes_]:
+        """Ids, (n,)."""
+
+    def reliable_words(self, _schema: AttributeSchema, _threshold: float, _names: Sequence[str]) -> UInt64Array:
+        """Return the words of `encode_predictions`, (n,)."""
+
+    def predictions(self, chosen: Int64Array | slice = slice(None)) -> tuple[UInt64Array, Float32Array]:
+        """Return words of `predicted_words` and confidences of some of the crops."""
+
+
+CropScan = Callable[[], Iterable[PredictedCrops]]
+"""Begins a pass over the gallery."""
 
 PenaltyList = tuple[Float32Array, NDArray[np.bytes_]]
 """Penalties and ids of some crops."""
 
 NO_FILTER = FilterConfig()
+FEW_QUERIES = 8
+"""For more queries than this, equal words are counted once."""
 RESTORED_AT_ONCE = 1 << 23
 """Restored crops are selected in several passes if the queries need more of them than this at once."""
 
@@ -49,13 +75,22 @@ class QueryRule:
     schema: AttributeSchema
     probabilities: Float32Array  # (Q, M) float32 of the queries
 
-    def encode(self, probabilities: Float32Array) -> UInt64Array:
-        """Return the reliable predictions of n crops, or queries, as words (n,)."""
-        return encode_predictions(probabilities, self.schema, self.choice.threshold, self.choice.names)
+    @cached_property
+    def query_words(self) -> UInt64Array:
+        """Reliable predictions of the queries as words (Q,)."""
+        return encode_predictions(self.probabilities, self.schema, self.choice.threshold, self.choice.names)
 
-    def penalize(self, queries: Float32Array, crops: Float32Array) -> Float32Array:
-        """Return the penalties (q, n) of the conflicts of q queries and n crops."""
-        return conflict_penalty(queries, crops, self.schema, self.choice.threshold, self.choice.names)
+    def words(self, crops: PredictedCrops) -> UInt64Array:
+        """Return the reliable predictions of n crops as words (n,)."""
+        return crops.reliable_words(self.schema, self.choice.threshold, self.choice.names)
+
+    def penalties_of(
+        self, queries: slice | Int64Array, crops: PredictedCrops, chosen: slice | Int64Array = slice(None)
+    ) -> Float32Array:
+        """Return the penalties (q, n) of the conflicts of some queries and some crops."""
+        words, confidences = crops.predictions(chosen)
+        ours = self.probabilities[queries]
+        return penalty_of_words(ours, words, confidences, self.schema, self.choice.threshold, self.choice.names)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,54 +107,61 @@ class GalleryFilter(QueryRule):
 
     @classmethod
     def of(
-        cls, choice: FilterChoice, schema: AttributeSchema, probabilities: Float32Array, scan: ProbabilityScan
+        cls, choice: FilterChoice, schema: AttributeSchema, probabilities: Float32Array, scan: CropScan
     ) -> GalleryFilter:
         """Decide for (Q, M) queries in one pass over the gallery, and in further ones if crops are restored.
 
         Memory is O(Q x attributes + batch), and 1 % of the gallery for each query that would keep less.
         """
         rule = QueryRule(choice=choice, schema=schema, probabilities=probabilities)
-        counts, compared = _conflict_counts(rule, scan())
-        reach = np.cumsum(counts, axis=1)
-        kept = reach[:, min(choice.max_conflicts, len(schema))]
+        kept, compared = _count_kept(rule, scan())
         least = least_kept(compared)
         below = np.full(len(probabilities), choice.max_conflicts + 1)
         penalties = np.full(len(probabilities), -np.inf, dtype=np.float32)
         ids = np.zeros(len(probabilities), dtype="S1")
         few = np.flatnonzero(kept < least)
-        below[few] = (reach[few] < least).sum(axis=1)
-        missing = least - np.where(below > 0, reach[np.arange(len(reach)), np.maximum(below - 1, 0)], 0)
         size = max(1, RESTORED_AT_ONCE // max(1, least))
         for start in range(0, len(few), size):
             rows = few[start : start + size]
-            cuts = _cuts(rule, rows, below[rows], missing[rows], scan())
+            reach = np.cumsum(_conflict_counts(rule, rows, scan()), axis=1)
+            below[rows] = level = (reach < least).sum(axis=1)
+            missing = least - np.where(level > 0, reach[np.arange(len(rows)), np.maximum(level - 1, 0)], 0)
+            cuts = _cuts(rule, rows, level, missing, scan())
             ids = ids.astype(np.promote_types(ids.dtype, cuts[1].dtype))
             penalties[rows], ids[rows] = cuts
         kept[few] = least
-        return cls(**vars(rule), below=below, penalties=penalties, ids=ids, kept=kept, compared=compared)
+        return cls(
+            choice=choice,
+            schema=schema,
+            probabilities=probabilities,
+            below=below,
+            penalties=penalties,
+            ids=ids,
+            kept=kept,
+            compared=compared,
+        )
 
     @property
     def kept_fraction(self) -> float:
         """Share of the gallery that is kept, mean over the queries; 1 without queries or crops."""
         return float(self.kept.mean() / self.compared) if self.compared and len(self.kept) else 1.0
 
-    def added_distances(self, ids: pa.Array, probabilities: Float32Array) -> AddedDistances:
-        """Return what a batch's distances increase by: zero for kept crops, infinity for discarded ones."""
-        names = encode_ids(ids)
-        words = self.encode(probabilities)
-
-        def added(rows: slice) -> Float64Array:
-            counts = count_conflicts(self.encode(self.probabilities[rows]), words, self.schema)
-            is_kept = counts < self.below[rows, None]
-            restoring = np.flatnonzero(self.penalties[rows] > -np.inf)
-            if len(restoring):
-                cut, last = self.penalties[rows][restoring, None], self.ids[rows][restoring, None]
-                penalties = self.penalize(self.probabilities[rows][restoring], probabilities)
-                before = (penalties < cut) | ((penalties == cut) & (names <= last))
-                is_kept[restoring] |= before & (counts[restoring] == self.below[rows][restoring, None])
-            return np.where(is_kept, 0.0, np.inf)
-
-        return added
+    def keeps(self, crops: PredictedCrops, queries: slice) -> BoolArray:
+        """Return which crops some queries keep, (q, n)."""
+        words = self.words(crops)
+        below, restoring = self.below[queries], np.flatnonzero(self.penalties[queries] > -np.inf)
+        if not len(restoring) and (below == 1).all():
+            return without_conflict(self.query_words[queries], words, self.schema)
+        counts = count_conflicts(self.query_words[queries], words, self.schema)
+        is_kept: BoolArray = counts < below[:, None]
+        for query in restoring:
+            at_level = np.flatnonzero(counts[query] == below[query])
+            position = (queries.start or 0) + query
+            penalties = self.penalties_of(np.array([position]), crops, at_level)[0]
+            cut, last = self.penalties[position], self.ids[position]
+            before = (penalties < cut) | ((penalties == cut) & (crops.ids[at_level] <= last))
+            is_kept[query, at_level[before]] = True
+        return is_kept
 
 
 class SoftFilter(QueryRule):
@@ -127,18 +169,14 @@ class SoftFilter(QueryRule):
 
     kept_fraction = 1.0
 
-    def added_distances(self, _ids: pa.Array, probabilities: Float32Array) -> AddedDistances:
-        """Return what a batch's distances increase by: the weighted penalty."""
-
-        def added(rows: slice) -> Float64Array:
-            return self.choice.weight * self.penalize(self.probabilities[rows], probabilities).astype(np.float64)
-
-        return added
+    def added_distances(self, crops: PredictedCrops, queries: slice) -> Float64Array:
+        """Return what the distances of crops from some queries increase by, (q, n): the weighted penalty."""
+        return self.choice.weight * self.penalties_of(queries, crops).astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilteredScan:
-    """Reads a gallery in batches for `rank`, behind an attribute filter; it can be read repeatedly."""
+    """Reads a gallery for `rank`, behind an attribute filter; it can be read repeatedly."""
 
     gallery: Gallery
     scope: Scope
@@ -173,7 +211,7 @@ class FilteredScan:
             attribute_filter = SoftFilter(choice=choice, schema=schema, probabilities=queries.probabilities)
         elif choice.discards:
             schema = require_attributes(model)
-            scan = partial(probability_batches, gallery.store, model, scope, progress=progress)
+            scan = partial(gallery.select, scope, "attributes", progress, predictions=True)
             attribute_filter = GalleryFilter.of(choice, schema, queries.probabilities, scan)
         return cls(gallery=gallery, scope=scope, choice=choice, filter=attribute_filter, progress=progress)
 
@@ -182,53 +220,72 @@ class FilteredScan:
         """Share of the gallery that is kept, mean over the queries."""
         return 1.0 if self.filter is None else self.filter.kept_fraction
 
-    def batches(self) -> Iterator[GalleryBatch]:
+    def parts(self) -> Iterator[GalleryPart]:
         """Yield the gallery."""
-        columns = ("crop_id", *DESCRIPTOR_COLUMNS, *(("attributes",) if self.filter else ()))
-        for batch in scan_gallery(self.gallery.store, self.gallery.model, self.scope, columns, "crops", self.progress):
-            ids, features = batch.column("crop_id"), self.gallery.batch_features(batch, attributes=bool(self.filter))
-            added = self.filter.added_distances(ids, features.probabilities) if self.filter else None
-            yield GalleryBatch(ids=ids, descriptors=features.descriptors, added=added)
+        selections = self.gallery.select(self.scope, "crops", self.progress, predictions=self.filter is not None)
+        for crops in selections:
+            yield GalleryPart(
+                ids=crops.pack.ids,
+                crops=crops.pack.crops,
+                rows=crops.rows,
+                keeps=partial(self.filter.keeps, crops) if isinstance(self.filter, GalleryFilter) else None,
+                added=partial(self.filter.added_distances, crops) if isinstance(self.filter, SoftFilter) else None,
+                release=partial(self.gallery.index.release, crops.pack),
+            )
+
+    def rank(self, queries: Descriptors, k: int) -> Ranking:
+        """Rank the gallery for queries without the bias of their cameras."""
+        return rank(queries, self.parts(), k, bias=self.gallery.index.bias)
 
 
-def _conflict_counts(rule: QueryRule, batches: Iterable[tuple[pa.Array, Float32Array]]) -> tuple[Int64Array, int]:
-    """Return how many crops have 0, 1, ... conflicts with each query, (Q, attributes + 1), and the number of crops."""
-    width = len(rule.schema) + 1
-    counts = np.zeros((len(rule.probabilities), width), dtype=np.int64)
-    query_words = rule.encode(rule.probabilities)
+def _count_kept(rule: QueryRule, crops: Iterable[PredictedCrops]) -> tuple[Int64Array, int]:
+    """Return how many crops have few enough conflicts with each query, (Q,), and the number of crops."""
+    kept = np.zeros(len(rule.probabilities), dtype=np.int64)
+    query_words, most = rule.query_words, rule.choice.max_conflicts
     compared = 0
-    for _, probabilities in batches:
-        # Crops with the same word have the same conflicts.
-        words, crops = np.unique(rule.encode(probabilities), return_counts=True)
-        for start in range(0, len(counts), QUERIES_AT_ONCE):
-            part = count_conflicts(query_words[start : start + QUERIES_AT_ONCE], words, rule.schema)
-            for number in range(width):
-                counts[start : start + QUERIES_AT_ONCE, number] += (part == number) @ crops
-        compared += len(probabilities)
-    return counts, compared
+    for selection in crops:
+        words = rule.words(selection)
+        for query, word in enumerate(query_words[:, None]):
+            if most:
+                kept[query] += np.count_nonzero(count_conflicts(word, words, rule.schema) <= most)
+            else:
+                kept[query] += np.count_nonzero(without_conflict(word, words, rule.schema))
+        compared += len(selection)
+    return kept, compared
+
+
+def _conflict_counts(rule: QueryRule, rows: Int64Array, crops: Iterable[PredictedCrops]) -> Int64Array:
+    """Return how many crops have 0, 1, ... conflicts with each of the q queries `rows`, (q, attributes + 1)."""
+    width = len(rule.schema) + 1
+    counts = np.zeros((len(rows), width), dtype=np.int64)
+    query_words = rule.query_words[rows]
+    for selection in crops:
+        words, weights = rule.words(selection), None
+        if len(rows) > FEW_QUERIES:
+            # Crops with the same word have the same conflicts.
+            words, weights = np.unique(words, return_counts=True)
+        for query, word in enumerate(query_words[:, None]):
+            of_query = count_conflicts(word, words, rule.schema)[0]
+            counts[query] += np.bincount(of_query, weights, width).astype(np.int64)
+    return counts
 
 
 def _cuts(
-    rule: QueryRule,
-    rows: Int64Array,
-    level: Int64Array,
-    missing: Int64Array,
-    batches: Iterable[tuple[pa.Array, Float32Array]],
+    rule: QueryRule, rows: Int64Array, level: Int64Array, missing: Int64Array, crops: Iterable[PredictedCrops]
 ) -> PenaltyList:
     """Return penalty and id of the last crop that is restored for each of the q queries `rows`.
 
     Restored are the first `missing` crops, by penalty and id, with `level` conflicts.
     """
     first: list[PenaltyList] = [(np.empty(0, np.float32), np.empty(0, "S1")) for _ in rows]
-    query_words = rule.encode(rule.probabilities[rows])
-    for ids, probabilities in batches:
-        names = encode_ids(ids)
-        counts = count_conflicts(query_words, rule.encode(probabilities), rule.schema)
+    query_words = rule.query_words[rows]
+    for selection in crops:
+        counts = count_conflicts(query_words, rule.words(selection), rule.schema)
         for position, at_level in enumerate(counts == level[:, None]):
             places = np.flatnonzero(at_level)
             if len(places):
-                penalties = rule.penalize(rule.probabilities[rows[[position]]], probabilities[places])[0]
-                first[position] = _first(first[position], (penalties, names[places]), int(missing[position]))
+                penalties = rule.penalties_of(rows[[position]], selection, places)[0]
+                first[position] = _first(first[position], (penalties, selection.ids[places]), int(missing[position]))
     last = [(penalties[-1], names[-1]) for penalties, names in first]
     return np.array([pair[0] for pair in last], np.float32), np.array([pair[1] for pair in last], "S")
 
@@ -236,5 +293,8 @@ def _cuts(
 def _first(held: PenaltyList, more: PenaltyList, count: int) -> PenaltyList:
     """Return the first `count` of both, by penalty and then by id."""
     penalties, names = np.concatenate([held[0], more[0]]), np.concatenate([held[1], more[1]])
+    if len(penalties) > count:
+        near = penalties <= np.partition(penalties, count - 1)[count - 1]
+        penalties, names = penalties[near], names[near]
     order = np.lexsort((names, penalties))[:count]
     return penalties[order], names[order]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vestigo.resolve import open_model, open_registered, require_crops, resolve_search_model
 from vestigo.retrieval.gallery import Gallery, SearchableStore
 from vestigo_models.arrays import Float64Array, UInt8Array
-from vestigo_models.devices import resolve_device
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.distance import Descriptors
-from vestigo_models.inference.extractor import Extractor
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.progress import OpenProgress, ignore_stages
+
+if TYPE_CHECKING:
+    from vestigo_models.inference.extractor import Extractor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,10 @@ def open_encoder(store: SearchableStore, model: str | None = None, device: str =
         StoreError: If the store holds no crops of the model, or as `vestigo.resolve.resolve_search_model`.
         ModelError: If the package cannot be loaded, or has changed since the store's crops were made with it.
     """
+    # These load torch, which a search for stored crops does without.
+    from vestigo_models.devices import resolve_device
+    from vestigo_models.inference.extractor import Extractor
+
     if model is None:
         package = open_registered(resolve_search_model(store))
     else:

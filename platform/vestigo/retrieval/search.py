@@ -9,23 +9,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
-from vestigo.ranking.rerank import reranked_chunks
-from vestigo.ranking.top_k import Ranking, encode_ids, rank
+from vestigo.ranking.top_k import Ranking
 from vestigo.resolve import require_attributes, resolve_search_model
 from vestigo.retrieval.filter import NO_FILTER, FilteredScan
-from vestigo.retrieval.gallery import (
-    EVERYWHERE,
-    Gallery,
-    Scope,
-    SearchableStore,
-    count_without_time,
-    probability_batches,
-)
+from vestigo.retrieval.gallery import EVERYWHERE, Gallery, Scope, SearchableStore
 from vestigo.retrieval.query import Query, fuse_views, query_features
 from vestigo.store.models.records import Model
-from vestigo_models.arrays import Float32Array, Float64Array
+from vestigo.vectors.index import Selection
+from vestigo_models.arrays import Float64Array, Int64Array
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.modes import FilterConfig
 from vestigo_models.errors import UsageError
@@ -41,7 +33,7 @@ NEAR_IDENTICAL_BITS = 6
 """Crops of one tracklet are near-identical if their 64-bit difference hashes differ in at most this many bits."""
 RERANK_DEPTH = 200
 """Number of nearest crops that re-ranking reorders; crops that are farther away stay behind them."""
-HIT_COLUMNS = ("crop_id", "camera", "time", "offset_s", "tracklet", "dhash", "source", "input", "frame", "attributes")
+HIT_FACTS = ("offset_s", "tracklet", "dhash", "source", "input", "frame")
 
 MIN_PROBABILITY = float(np.finfo(np.float32).tiny)
 """Lower bound of a probability, so that crops that fail one condition keep their order."""
@@ -83,6 +75,8 @@ class SearchResult:
     """The result of a search.
 
     Attributes:
+        compared: Crops in scope, which the query is compared with.
+        read: Crops whose descriptors were read for it; an attribute filter spares most of those that it discards.
         kept_fraction: Share of the gallery that the attribute filter keeps, 1.0 without a filter.
         filter: The attribute filter and its expected cost, None without one.
         attributes, confidences: Prediction for the query, as in `Hit`; empty for a search by conditions.
@@ -92,6 +86,7 @@ class SearchResult:
     hits: tuple[Hit, ...]
     compared: int
     model: str
+    read: int = 0
     kept_fraction: float = 1.0
     filter: FilterChoice | None = None
     attributes: dict[str, str] = field(default_factory=dict)
@@ -117,7 +112,7 @@ def search_query(
     rerank: bool = False,
     progress: OpenProgress = ignore_stages,
 ) -> SearchResult:
-    """Find the `top` crops nearest to a query in one pass over the gallery; a filter also scans the attributes.
+    """Find the `top` crops nearest to a query in one pass over the gallery; a filter reads the attributes first.
 
     Query crops are omitted, but for `Query.kept`. Of near-identical crops of one tracklet only the nearest is kept.
     With `rerank`, k-reciprocal re-ranking reorders the nearest `RERANK_DEPTH` crops and replaces their distances.
@@ -137,20 +132,21 @@ def search_query(
         raise UsageError("--filter soft adds to the distances that --rerank replaces; choose one of them")
 
     def nearest(depth: int) -> tuple[Neighbours, Ranking]:
-        ranking = rank(person.descriptors, scan.batches(), depth)
+        ranking = scan.rank(person.descriptors, depth)
         omitted = tuple(crop for crop in query.crops if crop not in query.kept)
         neighbours = ranking.excluding([omitted], depth).neighbours(0)
         return (_rerank(gallery, person, neighbours) if rerank else neighbours), ranking
 
     depth = max(2 * (top + len(query.crops)), RERANK_DEPTH if rerank else 0)
-    hits, compared = _find_hits(store, model, nearest, top, depth)
+    hits, ranking = _find_hits(gallery, nearest, top, depth)
     return SearchResult(
         hits=hits,
-        compared=compared,
+        compared=ranking.compared,
+        read=ranking.read,
         model=model.digest,
         kept_fraction=scan.kept_fraction,
         filter=None if scan.choice.mode == "off" else scan.choice,
-        without_time=count_without_time(store, model, scope),
+        without_time=gallery.count_without_time(scope),
         **_predictions(person.probabilities[0].tolist(), model),
     )
 
@@ -177,39 +173,43 @@ def search_conditions(
     schema = require_attributes(made_by)
     conditions = schema.parse(where)
 
+    gallery = Gallery.of(store, made_by, progress)
+
     def most_probable(depth: int) -> tuple[Neighbours, Ranking]:
-        ranking = rank_where(probability_batches(store, made_by, scope, progress=progress), conditions, schema, depth)
+        crops = gallery.select(scope, "attributes", progress, predictions=True)
+        ranking = rank_where(crops, conditions, schema, depth)
         return [(crop, -math.expm1(-distance)) for crop, distance in ranking.neighbours(0)], ranking
 
-    hits, compared = _find_hits(store, made_by, most_probable, top, top * 2)
-    without_time = count_without_time(store, made_by, scope)
-    return SearchResult(hits=hits, compared=compared, model=made_by.digest, without_time=without_time)
+    hits, ranking = _find_hits(gallery, most_probable, top, top * 2)
+    without_time = gallery.count_without_time(scope)
+    return SearchResult(hits=hits, compared=ranking.compared, model=made_by.digest, without_time=without_time)
 
 
-def where_scores(probabilities: Float32Array, conditions: Mapping[str, str], schema: AttributeSchema) -> Float64Array:
-    """Return (n,) logarithms of the probability that all conditions hold, from (n, M) calibrated probabilities."""
-    scores = np.zeros(len(probabilities))
-    # One condition after the other, so that the sum does not depend on how the crops are batched.
+def where_scores(crops: Selection, conditions: Mapping[str, str], schema: AttributeSchema) -> Float64Array:
+    """Return logarithms of the probability that all conditions hold, (n,)."""
+    scores = np.zeros(len(crops))
+    # One condition after the other, so that the sum does not depend on how the crops are packed.
     for name, value in sorted(conditions.items()):
         column = schema.slice(name).start + schema[name].values.index(value)
-        scores += np.log(np.maximum(probabilities[:, column].astype(np.float64), MIN_PROBABILITY))
+        scores += np.log(np.maximum(crops.probabilities(column).astype(np.float64), MIN_PROBABILITY))
     return scores
 
 
-def rank_where(
-    batches: Iterable[tuple[pa.Array, Float32Array]], conditions: Mapping[str, str], schema: AttributeSchema, k: int
-) -> Ranking:
-    """Rank a gallery, ids with (n, M) probabilities, as of one query; distances are the negative scores.
+def rank_where(gallery: Iterable[Selection], conditions: Mapping[str, str], schema: AttributeSchema, k: int) -> Ranking:
+    """Rank a gallery as of one query; distances are the negative scores.
 
-    Equal scores are ordered by crop id, so the result does not depend on the boundaries of batches.
+    Equal scores are ordered by crop id, so the result does not depend on how the crops are packed.
     """
     ranking = Ranking.empty(1, k)
-    for ids, probabilities in batches:
-        names = encode_ids(ids)
+    for crops in gallery:
         # 0 - x instead of -x, which makes -0 of certainty.
-        distances = 0.0 - where_scores(probabilities, conditions, schema)
-        best = np.lexsort((names, distances))[:k]
-        part = Ranking(ids=names[best][None], distances=distances[best][None], compared=len(names))
+        distances = 0.0 - where_scores(crops, conditions, schema)
+        near: Int64Array = np.arange(len(crops))
+        if len(crops) > k:
+            near = np.flatnonzero(distances <= np.partition(distances, k - 1)[k - 1])
+        names = crops.ids[near]
+        best = np.lexsort((names, distances[near]))[:k]
+        part = Ranking(ids=names[best][None], distances=distances[near][best][None], compared=len(crops))
         ranking = ranking.merge(part)
     return ranking
 
@@ -224,19 +224,21 @@ def predicted_values(probabilities: list[float], model: Model) -> dict[str, tupl
 
 
 def _find_hits(
-    store: SearchableStore, model: Model, nearest: Callable[[int], tuple[Neighbours, Ranking]], top: int, depth: int
-) -> tuple[tuple[Hit, ...], int]:
-    """Return the `top` hits without near-identical crops, and the number of compared crops."""
+    gallery: Gallery, nearest: Callable[[int], tuple[Neighbours, Ranking]], top: int, depth: int
+) -> tuple[tuple[Hit, ...], Ranking]:
+    """Return the `top` hits without near-identical crops, and the ranking that they are of."""
     while True:
         neighbours, ranking = nearest(depth)
-        hits = _distinct_hits(store, neighbours, model)[:top]
+        hits = _distinct_hits(gallery, neighbours)[:top]
         # Near-identical crops took the places of others: rank deeper, unless the whole gallery is ranked.
         if len(hits) == top or len(ranking.neighbours(0)) < depth:
-            return tuple(hits), ranking.compared
+            return tuple(hits), ranking
         depth *= 4
 
 
 def _rerank(gallery: Gallery, person: CropFeatures, neighbours: Neighbours) -> Neighbours:
+    from vestigo.ranking.rerank import reranked_chunks
+
     if not neighbours:
         return []
     ids = [crop for crop, _ in neighbours]
@@ -244,8 +246,8 @@ def _rerank(gallery: Gallery, person: CropFeatures, neighbours: Neighbours) -> N
     return sorted(zip(ids, distances.dense()[0].tolist(), strict=True), key=lambda pair: (pair[1], pair[0]))
 
 
-def _distinct_hits(store: SearchableStore, neighbours: Neighbours, model: Model) -> list[Hit]:
-    rows = store.crops.get([crop for crop, _ in neighbours], HIT_COLUMNS, model=model.digest)
+def _distinct_hits(gallery: Gallery, neighbours: Neighbours) -> list[Hit]:
+    rows = gallery.index.rows([crop for crop, _ in neighbours], HIT_FACTS)
     by_tracklet: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
         if row["tracklet"]:
@@ -262,7 +264,7 @@ def _distinct_hits(store: SearchableStore, neighbours: Neighbours, model: Model)
             distance=neighbours[at][1],
             track=rows[at]["tracklet"],
             **{name: rows[at][name] for name in ("camera", "time", "offset_s", "source", "input", "frame")},
-            **_predictions(rows[at]["attributes"], model),
+            **_predictions(rows[at]["attributes"], gallery.model),
         )
         for rank, at in enumerate(distinct, start=1)
     ]

@@ -11,9 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vestigo.evaluation.metrics.truncated import UNKNOWN_CAMERA, UNKNOWN_PID
-from vestigo.ranking.top_k import encode_ids
-from vestigo.retrieval.gallery import EVERYWHERE, Scope, SearchableStore, scan_gallery
-from vestigo.store.models.records import Model
+from vestigo.retrieval.gallery import EVERYWHERE, Gallery, Scope
 from vestigo_models.arrays import BoolArray, Int64Array
 
 
@@ -29,7 +27,7 @@ class RankingTruth:
     matches: Mapping[int, Mapping[int, int]]  # pid -> camera (position) -> crops of the gallery
 
     @classmethod
-    def of(cls, store: SearchableStore, model: Model, scope: Scope, ids: NDArray[np.bytes_]) -> RankingTruth:
+    def of(cls, gallery: Gallery, scope: Scope, ids: NDArray[np.bytes_]) -> RankingTruth:
         """Look up distinct crops, ascending, in one pass over ids and labels, two if `scope` is narrow.
 
         Memory is O(n + labelled identities x cameras).
@@ -39,10 +37,11 @@ class RankingTruth:
         in_gallery = np.zeros(len(ids), np.bool_)
         matches: defaultdict[int, Counter[int]] = defaultdict(Counter)
         for part in (EVERYWHERE, scope) if scope != EVERYWHERE else (EVERYWHERE,):
-            for batch in scan_gallery(store, model, part, ("crop_id", "pid", "camera"), "labels"):
+            for crops in gallery.select(part, "labels"):
+                batch = crops.facts(("pid", "camera"))
                 batch_pids = pid_codes(batch.column("pid"))
-                batch_camids = camera_codes(batch.column("camera"), cameras)
-                rows, places = _find(ids, batch.column("crop_id"))
+                batch_camids = camera_codes(batch.column("camera").cast(pa.string()), cameras)
+                rows, places = _find(ids, crops.ids)
                 pids[places], camids[places] = batch_pids[rows], batch_camids[rows]
                 if part == scope:
                     in_gallery[places] = True
@@ -77,11 +76,10 @@ def camera_codes(column: pa.Array, cameras: dict[str, int]) -> Int64Array:
     return np.asarray(np.array([*codes, UNKNOWN_CAMERA], np.int64)[indices])
 
 
-def _find(ids: NDArray[np.bytes_], column: pa.Array) -> tuple[Int64Array, Int64Array]:
-    """Return the rows of a column that are among `ids`, and their positions there."""
+def _find(ids: NDArray[np.bytes_], names: NDArray[np.bytes_]) -> tuple[Int64Array, Int64Array]:
+    """Return the rows of names that are among `ids`, and their positions there."""
     if not len(ids):
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    names = encode_ids(column)
     places = np.minimum(np.searchsorted(ids, names), len(ids) - 1)
     rows = np.flatnonzero(ids[places] == names)
     return rows, places[rows]

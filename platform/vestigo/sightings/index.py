@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from vestigo.resolve import require_attributes
-from vestigo.sightings.database import IndexFile, index_path
+from vestigo.sightings.database import open_index
 from vestigo.sightings.grouping import ID_BYTES
 from vestigo.sightings.presence import camera_presence, confidence_histograms, summarize_cameras
 from vestigo.sightings.records import ALL_SIGHTINGS, CameraSummary, Sighting, SightingFilter
@@ -22,6 +22,7 @@ from vestigo.sightings.refresh import outdated_files, refresh_index
 from vestigo.sightings.selection import CameraSlice, IndexQuery, correct_time
 from vestigo.store.crops.reader import in_order
 from vestigo.store.crops.repository import CropRepository
+from vestigo.store.index_file import IndexFile
 from vestigo.store.open import Store
 from vestigo.store.parquet.schemas import CROP_COLUMNS
 from vestigo.store.sql.database import chunks
@@ -53,7 +54,7 @@ class BrowseIndex(AbstractContextManager["BrowseIndex"]):
     @classmethod
     def open(cls, store: Store) -> BrowseIndex:
         """Open the index of a store, empty if there is none yet; the caller closes the store."""
-        return cls(store, IndexFile(index_path(store.ref)))
+        return cls(store, open_index(store.ref))
 
     def refresh(self, progress: ProgressCallback = ignore_progress) -> bool:
         """Bring the index up to date, with progress in files; return whether anything changed.

@@ -1,16 +1,15 @@
 """Bring the browse index up to date: new files are read, files that are no longer visible are dropped."""
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from vestigo.sightings.database import IndexFile
 from vestigo.sightings.grouping import COLUMNS, ID_BYTES, NO_PID, UNKNOWN, GroupedCrops, group_crops
 from vestigo.store.crops.visible import VisibleFile
 from vestigo.store.faults import fault_point
+from vestigo.store.index_file import IndexFile
 from vestigo.store.open import Store
 from vestigo_models.arrays import Int64Array
 from vestigo_models.progress import ProgressCallback
@@ -48,13 +47,7 @@ def refresh_index(store: Store, index: IndexFile, progress: ProgressCallback) ->
 def outdated_files(connection: sqlite3.Connection, visible: Iterable[VisibleFile]) -> list[VisibleFile]:
     """Return the files that the index lacks, or holds in an older state."""
     known = dict(connection.execute("SELECT id, state FROM file"))
-    return [file for file in visible if known.get(file.id) != file_state(file)]
-
-
-def file_state(file: VisibleFile) -> str:
-    """Return the state of a file: its path, which is never reused, and a digest of its hidden inputs."""
-    hidden = hashlib.sha256("\0".join(sorted(file.hidden)).encode()).hexdigest() if file.hidden else ""
-    return f"{file.path} {hidden}"
+    return [file for file in visible if known.get(file.id) != file.state]
 
 
 def first_batch(files: Sequence[VisibleFile]) -> Iterator[VisibleFile]:
@@ -68,7 +61,7 @@ def first_batch(files: Sequence[VisibleFile]) -> Iterator[VisibleFile]:
 
 
 def _drop(connection: sqlite3.Connection, visible: Iterable[VisibleFile]) -> bool:
-    states = {file.id: file_state(file) for file in visible}
+    states = {file.id: file.state for file in visible}
     columns = "SELECT id, state, first_sighting, sightings, first_crop, crops FROM file"
     dropped = [row for row in connection.execute(columns) if states.get(row[0]) != row[1]]
     for file, _, sighting, sightings, crop, crops in dropped:
@@ -91,8 +84,7 @@ def _add(connection: sqlite3.Connection, file: VisibleFile, rows: GroupedCrops) 
     raw = rows.ids.tobytes()
     ids = [raw[start : start + ID_BYTES] for start in range(0, len(raw), ID_BYTES)]
     connection.execute(
-        "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (file.id, file_state(file), model, sighting, sightings, crop, crops),
+        "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", (file.id, file.state, model, sighting, sightings, crop, crops)
     )
     camera_sightings = np.bincount(rows.camera[rows.starts], minlength=len(cameras)).tolist()
     for number, camera in enumerate(cameras):

@@ -8,10 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vestigo_models.attribute_filter.rule import (
+    class_bits,
+    confidences,
     conflict_penalty,
     count_conflicts,
     encode_predictions,
     least_kept,
+    penalty_of_words,
+    predicted_words,
+    reliable_words,
     survivors,
 )
 from vestigo_models.errors import ConfigError
@@ -164,3 +169,28 @@ def test_invariants(
     filtered = np.argsort(np.where(kept, distances, np.inf), axis=1, kind="stable")
     for row in range(queries):
         assert filtered[row, : kept[row].sum()].tolist() == [g for g in order[row] if kept[row, g]]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.7, 1.01])
+@pytest.mark.parametrize("names", [(), ("gender", "hat")])
+def test_words_of_all_predictions_replace_probabilities(threshold: float, names: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(11)
+    groups = [rng.dirichlet(np.full(len(attribute.values), 0.4), 300) for attribute in MARKET.attributes]
+    crops = np.concatenate(groups, axis=1).astype(np.float32)
+    # Equally probable classes: the first is predicted.
+    crops[::7, MARKET.slice("gender")] = 0.5
+    words, sure = predicted_words(crops, MARKET), confidences(crops, MARKET)
+    expected = encode_predictions(crops, MARKET, threshold, names)
+    assert (reliable_words(words, sure, MARKET, threshold, names) == expected).all()
+    penalties = penalty_of_words(crops[:9], words, sure, MARKET, threshold, names)
+    assert (penalties == conflict_penalty(crops[:9], crops, MARKET, threshold, names)).all()
+
+
+def test_bits_of_conditions_are_those_of_the_predicted_values() -> None:
+    rng = np.random.default_rng(12)
+    groups = [rng.dirichlet(np.ones(len(attribute.values)), 200) for attribute in MARKET.attributes]
+    crops = np.concatenate(groups, axis=1).astype(np.float32)
+    bits = class_bits({"gender": "female", "hat": "no"}, MARKET)
+    for row, word in zip(crops, predicted_words(crops, MARKET), strict=True):
+        values = [MARKET[name].values[int(row[MARKET.slice(name)].argmax())] for name in ("gender", "hat")]
+        assert (word & bits == bits) == (values == ["female", "no"])

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vestigo.ranking.top_k import GalleryBatch, Ranking, rank, rank_batch
+from vestigo.ranking.top_k import GalleryPart, Ranking, query_factors, rank, rank_part
 from vestigo.retrieval.query import fuse_views
 from vestigo_models.errors import UsageError
 from vestigo_models.inference.distance import Descriptors
@@ -62,9 +62,9 @@ def naive(queries: Descriptors, ids: list[str], crops: Descriptors, k: int, dim:
     return answer
 
 
-def batches(ids: list[str], crops: Descriptors, cuts: list[int]) -> list[GalleryBatch]:
+def batches(ids: list[str], crops: Descriptors, cuts: list[int]) -> list[GalleryPart]:
     bounds = [0, *sorted(cuts), len(ids)]
-    return [GalleryBatch(ids=pa.array(ids[a:b], pa.string()), descriptors=crops[a:b]) for a, b in pairwise(bounds)]
+    return [GalleryPart.of(np.array(ids[a:b], "S"), crops[a:b]) for a, b in pairwise(bounds)]
 
 
 def answers(ranking: Ranking) -> list[list[tuple[str, float]]]:
@@ -108,7 +108,7 @@ def test_batches_never_change_a_bit(layout: tuple[int, int], data: st.DataObject
     # The same as a fold over workers that do not know each other's results.
     merged = Ranking.empty(4, k)
     for part in data.draw(st.permutations(parts)):
-        merged = rank_batch(queries, part, k).merge(merged)
+        merged = rank_part(query_factors(queries), part, k).merge(merged)
     assert answers(merged) == whole
     assert merged.compared == count
 
@@ -125,13 +125,16 @@ def test_many_queries_at_once_are_the_queries_one_by_one() -> None:
 def test_penalties_are_added_and_infinity_discards() -> None:
     ids, crops = gallery(9, 300, 8, 250, (2, 3))
     queries = descriptors(np.random.default_rng(5), 300, 8, 2, 3)
-    added = np.random.default_rng(6).choice([0.0, 0.0, 0.25, np.inf], (300, 300))
-    batch = GalleryBatch(ids=pa.array(ids), descriptors=crops, added=lambda rows: added[rows])
+    added = np.random.default_rng(6).choice([0.0, 0.0, 0.25], (300, 300))
+    kept = np.random.default_rng(7).random((300, 300)) < 0.7
+    (whole,) = batches(ids, crops, [])
+    batch = replace(whole, keeps=lambda rows: kept[rows], added=lambda rows: added[rows])
     plain = answers(rank(queries, batches(ids, crops, []), 300))
     ranked = answers(rank(queries, [batch], 40))
     for query in (0, 1, 255, 256, 299):
-        moved = [(name, distance + added[query, ids.index(name)]) for name, distance in plain[query]]
-        expected = sorted((pair for pair in moved if pair[1] < np.inf), key=lambda pair: (pair[1], pair[0]))
+        stay = [(name, distance) for name, distance in plain[query] if kept[query, ids.index(name)]]
+        moved = [(name, distance + added[query, ids.index(name)]) for name, distance in stay]
+        expected = sorted(moved, key=lambda pair: (pair[1], pair[0]))
         assert ranked[query] == expected[:40]
 
 

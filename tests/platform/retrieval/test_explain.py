@@ -21,12 +21,13 @@ from vestigo.retrieval.explain import block_names, explain, explain_where
 from vestigo.retrieval.query import Query, fuse_views
 from vestigo.retrieval.search import search_conditions, search_query
 from vestigo.store.models.records import ModelFacts
-from vestigo.store.parquet.descriptors import unpacked
 from vestigo_models.errors import ConfigError, StoreError, UsageError
-from vestigo_models.inference.distance import Descriptors, part_visible_distance
+from vestigo_models.inference.distance import Descriptors, part_visible_distance, unpacked
 from vestigo_models.inference.features import CropFeatures
 from vestigo_models.schemas.builtin import MARKET_1501
 from vestigo_models.schemas.regions import BODY_REGIONS, REGIONS, cluster_regions
+
+pytestmark = pytest.mark.usefixtures("cameras_without_bias")
 
 LAYOUTS = {
     "everything": (3, 5, True),

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from tests.support import fake_gallery
+from tests.support.packs import packed_predictions
 from vestigo.retrieval import filter as filtering
 from vestigo.retrieval.filter import FilteredScan, GalleryFilter, SoftFilter
 from vestigo.retrieval.gallery import Gallery, Scope
+from vestigo.vectors.index import Selection
 from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.schemas.builtin import MARKET_1501 as MARKET
 
@@ -27,13 +28,15 @@ class People:
 
     def __init__(self, seed: int, count: int, queries: int = 4, sharpness: float = 0.3) -> None:
         rng = np.random.default_rng(seed)
-        self.ids = [f"{number:x}" for number in rng.permutation(count)]
+        self.ids = [f"{number:020x}" for number in rng.permutation(count)]
         self.crops = predictions(rng, max(1, count // 3), sharpness)[rng.integers(0, max(1, count // 3), count)]
         self.queries = predictions(rng, queries, sharpness)
 
-    def batches(self, cuts: list[int]) -> Callable[[], Iterator[tuple[pa.Array, np.ndarray]]]:
+    def batches(self, cuts: list[int]) -> Callable[[], Iterator[Selection]]:
         bounds = [0, *sorted(cuts), len(self.ids)]
-        return lambda: ((pa.array(self.ids[a:b], pa.string()), self.crops[a:b]) for a, b in pairwise(bounds))
+        return lambda: (
+            packed_predictions(self.ids[a:b], self.crops[a:b], MARKET) for a, b in pairwise(bounds) if a < b
+        )
 
 
 def naive(people: People, threshold: float, names: tuple[str, ...], most: int) -> list[set[str]]:
@@ -65,11 +68,9 @@ def _predicted(row: np.ndarray) -> list[tuple[int, np.float32]]:
 
 def stays(decided: GalleryFilter, people: People, cuts: list[int]) -> list[set[str]]:
     kept: list[set[str]] = [set() for _ in people.queries]
-    for ids, probabilities in people.batches(cuts)():
-        added = decided.added_distances(ids, probabilities)(slice(0, len(people.queries)))
-        assert set(np.unique(added)) <= {0.0, np.inf}
-        for row, values in enumerate(added):
-            kept[row] |= {name for name, value in zip(ids.to_pylist(), values, strict=True) if value == 0}
+    for crops in people.batches(cuts)():
+        for row, keeps in enumerate(decided.keeps(crops, slice(0, len(people.queries)))):
+            kept[row] |= {name.decode() for name in crops.ids[keeps]}
     return kept
 
 
@@ -106,7 +107,6 @@ def test_returning_crops_are_searched_in_query_chunks(monkeypatch: pytest.Monkey
     people = People(3, 500, queries=9, sharpness=0.05)
     whole = GalleryFilter.of(choice(0.5), MARKET, people.queries, people.batches([100]))
     monkeypatch.setattr(filtering, "RESTORED_AT_ONCE", 100)
-    monkeypatch.setattr(filtering, "QUERIES_AT_ONCE", 2)
     parts = GalleryFilter.of(choice(0.5), MARKET, people.queries, people.batches([250]))
     assert (whole.penalties > -np.inf).sum() > 2
     assert stays(parts, people, []) == stays(whole, people, []) == naive(people, 0.5, (), 0)
@@ -129,7 +129,8 @@ def test_soft_adds_penalty_of_conflicts() -> None:
     people = People(2, 60)
     soft = FilterChoice(mode="soft", threshold=0.6, weight=0.25)
     soft_filter = SoftFilter(choice=soft, schema=MARKET, probabilities=people.queries)
-    added = soft_filter.added_distances(pa.array(people.ids), people.crops)(slice(1, 3))
+    (crops,) = people.batches([])()
+    added = soft_filter.added_distances(crops, slice(1, 3))
     for row, query in enumerate(people.queries[1:3]):
         for column, crop in enumerate(people.crops):
             conflicts = [

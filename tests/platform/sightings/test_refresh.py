@@ -200,7 +200,7 @@ def test_index_of_toml_store_is_in_the_cache(tmp_path: Path, monkeypatch: pytest
         step(store, 0)
         refreshed(ref)
         path = index_path(store.ref)
-        assert path.parent == tmp_path / "cache" / "vestigo"
+        assert path.parent.parent == tmp_path / "cache" / "vestigo"
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (tmp_path / "file").touch()

@@ -126,11 +126,14 @@ def make_page(
 ) -> str:
     """Return the HTML page of a search for stored crops and images."""
     from vestigo.reports.page import search_page
-    from vestigo.retrieval.gallery import without_time_note
+    from vestigo.resolve import require_crops
+    from vestigo.retrieval.gallery import Gallery, without_time_note
     from vestigo_models.inference.images import decode_image
 
+    gallery = Gallery.of(store, require_crops(store, result.model))
+
     def read_crops(ids: Sequence[str]) -> list[UInt8Array]:
-        return [decode_image(row["image"]) for row in store.crops.get(ids, ["image"], model=result.model)]
+        return [decode_image(row["image"]) for row in gallery.rows(ids, ["image"])]
 
     facts = {**facts, "Crops compared": f"{result.compared:,}", "Model": result.model[:12]}
     if note := without_time_note(result.without_time):

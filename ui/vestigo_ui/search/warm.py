@@ -8,6 +8,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from vestigo.resolve import resolve_digest, resolve_search_model
+from vestigo.retrieval.gallery import Gallery
 from vestigo.retrieval.query import Box, Query, open_encoder
 from vestigo.retrieval.search import search_conditions, search_query
 from vestigo_models.errors import BadInput, UsageError
@@ -32,14 +33,15 @@ MAX_SEARCHES = 4
 class WarmSearch:
     """Answers searches of a store; safe to use from several threads.
 
-    Networks are kept by digest. Everything else is read from the catalogue in every search, so that new runs, promoted
-    models and corrected clocks count at once.
+    Networks are kept by digest, and vector indexes stay open. Everything else is read from the catalogue in every
+    search, so that new runs, promoted models and corrected clocks count at once.
     """
 
     def __init__(self, store: Store, device: str = "auto") -> None:
         self.store = store
         self.device = device
         self._encoders: OrderedDict[str, Extractor] = OrderedDict()
+        self._last_snapshot = ("", "")
         self._loading = threading.Lock()
         self._slots = threading.BoundedSemaphore(MAX_SEARCHES)
 
@@ -54,9 +56,10 @@ class WarmSearch:
         with self._slots:
             return self._answer(request, progress)
 
-    def load(self) -> None:
-        """Load the network of the model that answers searches; raises as `open_encoder`."""
+    def load(self, progress: OpenProgress = ignore_stages) -> None:
+        """Load the network of the model that answers searches, and open its gallery; raises as `open_encoder`."""
         self._encoder(None)
+        Gallery.of(self.store, resolve_search_model(self.store), progress)
 
     def _answer(self, request: SearchRequest, progress: OpenProgress) -> SearchAnswer:
         started = time.monotonic()
@@ -66,7 +69,7 @@ class WarmSearch:
         images = decode_views(request)
         scope = request.part.scope(store, searched.where if request.has_views else "")
         searched.check_schema(store)
-        snapshot = store.crops.snapshot()
+        snapshot = self._snapshot()
         if request.has_views:
             views, digest = None, searched.digest(store) if not images else None
             if images:
@@ -91,6 +94,15 @@ class WarmSearch:
         return SearchAnswer(
             request=request, result=result, snapshot=snapshot, scope=scope, images=images, seconds=seconds
         )
+
+    def _snapshot(self) -> str:
+        """Return the snapshot of the store; it is computed again when the store changes."""
+        state = self.store.crops.state()
+        known, snapshot = self._last_snapshot
+        if known != state:
+            snapshot = self.store.crops.snapshot()
+            self._last_snapshot = (state, snapshot)
+        return snapshot
 
     def _encoder(self, reference: str | None) -> Extractor:
         """Return the network of a model reference, None for the model that answers searches."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
 from sqlalchemy.orm import Session
 
 from vestigo.store.crops.cameras import known_cameras, match_cameras
-from vestigo.store.crops.reader import CropReader, rows_with_ids
+from vestigo.store.crops.reader import CropReader, rows_at, rows_with_ids
 from vestigo.store.crops.visible import (
     ALL_CROPS,
     CropFilter,
@@ -19,6 +20,7 @@ from vestigo.store.crops.visible import (
     clock_offsets,
     crop_files,
     current_snapshot,
+    current_state,
 )
 from vestigo.store.parquet.files import GROUP_ROWS, DataRoot, rechunk
 from vestigo.store.parquet.schemas import CROP_COLUMNS, REGIONS, completed
@@ -109,10 +111,18 @@ class CropRepository:
         """Return the files with visible crops, those of the newest model first."""
         return self.database.fetch(crop_files)
 
-    def read_file(self, file: VisibleFile, columns: Sequence[str]) -> pa.Table:
-        """Return columns of all rows of a file, hidden rows included, in their order; times as recorded."""
-        batches = [completed(batch, columns) for batch in self.root.read(file.path, columns)]
-        return pa.Table.from_batches(batches)
+    def read_file(
+        self, file: VisibleFile, columns: Sequence[str], first: int = 0, count: int | None = None
+    ) -> pa.Table:
+        """Return columns of the rows of a file, hidden rows included, in their order; times as recorded.
+
+        With `count`, of so many rows from row `first` on.
+        """
+        if count is None or count >= file.rows:
+            batches = self.root.read(file.path, columns)
+        else:
+            batches = rows_at(self.root, file.path, range(first, first + count), columns)
+        return pa.Table.from_batches([completed(batch, columns) for batch in batches])
 
     def snapshot(self) -> str:
         """Return the SHA-256 that names the visible crops and clock offsets, read from the catalogue alone."""
@@ -124,13 +134,32 @@ class CropRepository:
         """Return a reader of the crops that are visible now; see `vestigo.store.crops.visible.crop_files`."""
 
         def read(session: Session) -> CropReader:
-            known = crop_filter
-            if crop_filter.cameras is not None:
-                names = [crop_filter.cameras] if isinstance(crop_filter.cameras, str) else crop_filter.cameras
-                known = replace(crop_filter, cameras=match_cameras(names, known_cameras(session)))
+            known = _with_known_cameras(session, crop_filter)
             return CropReader(self.root, crop_files(session, model, known, files), clock_offsets(session), known)
 
         return self.database.fetch(read)
+
+    def resolve(self, crop_filter: CropFilter) -> CropFilter:
+        """Return a filter with the names of cameras as the store has them."""
+        return self.database.fetch(lambda session: _with_known_cameras(session, crop_filter))
+
+    def clock_offsets(self) -> Mapping[str, timedelta]:
+        """Return the clock offsets that are not 0, by camera."""
+        return self.database.fetch(clock_offsets)
+
+    def state(self) -> str:
+        """Return a text that changes with the visible crops and the clock offsets; it is read faster than `snapshot`.
+
+        It is valid for one store, and names neither contents nor models.
+        """
+        return self.database.fetch(current_state)
+
+
+def _with_known_cameras(session: Session, crop_filter: CropFilter) -> CropFilter:
+    if crop_filter.cameras is None:
+        return crop_filter
+    names = [crop_filter.cameras] if isinstance(crop_filter.cameras, str) else crop_filter.cameras
+    return replace(crop_filter, cameras=match_cameras(names, known_cameras(session)))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from sqlalchemy import Row, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Function, Row, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from vestigo.store.runs.rows import visible_files
 from vestigo.store.sql.tables import CameraRow, DataFileRow, InputRow, ModelRow, RunRow
@@ -31,6 +31,12 @@ class VisibleFile:
     run: str
     model: str
     hidden: frozenset[str]
+
+    @property
+    def state(self) -> str:
+        """What an index has read of the file: its path, which is never reused, and a digest of its hidden inputs."""
+        hidden = hashlib.sha256("\0".join(sorted(self.hidden)).encode()).hexdigest() if self.hidden else ""
+        return f"{self.path} {hidden}"
 
 
 class CropSelection(TypedDict, total=False):
@@ -111,6 +117,22 @@ def current_snapshot(session: Session) -> str:
     files = sorted([checksum, model, sorted(hidden.get(shard, ()))] for checksum, model, shard in rows)
     clocks = sorted((name, offset.total_seconds()) for name, offset in clock_offsets(session).items())
     return hashlib.sha256(json.dumps([files, clocks]).encode()).hexdigest()
+
+
+def current_state(session: Session) -> str:
+    """Return a text that changes with the visible files, the hidden inputs and the clock offsets.
+
+    Ids are never used again, and a sum of their hashes differs for other ids, as far as two texts are ever compared.
+    """
+    files = visible_files("crops", func.count(), *_sums(DataFileRow.id)).where(DataFileRow.rows > 0)
+    inputs = select(func.count(), *_sums(InputRow.id)).where(InputRow.retired)
+    counts = [[int(number or 0) for number in session.execute(query).one()] for query in (files, inputs)]
+    clocks = sorted((name, offset.total_seconds()) for name, offset in clock_offsets(session).items())
+    return json.dumps([counts, clocks])
+
+
+def _sums(column: InstrumentedAttribute[int]) -> tuple[Function[int], ...]:
+    return func.sum(column), func.sum(column * 2654435761 % 4294967291), func.sum(column * 1597334677 % 4294967279)
 
 
 def _hidden_inputs(session: Session) -> dict[int | None, frozenset[str]]:

@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from vestigo.store.models.records import ModelFacts
 from vestigo.store.parquet.schemas import EMBEDDING
 from vestigo_models.arrays import Float32Array
-from vestigo_models.inference.distance import Descriptors
+from vestigo_models.inference.distance import Descriptors, packed, unpacked
 
 
 def feature_columns(descriptors: Descriptors, probabilities: Float32Array, areas: Float32Array) -> dict[str, pa.Array]:
@@ -39,17 +38,6 @@ def matrix(lists: pa.Array) -> Float32Array:
     """Return a column of n lists of one width as an array of shape (n, width), without a copy; (n, 0) if empty."""
     flat = np.asarray(lists.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
     return flat.reshape(len(lists), len(flat) // max(1, len(lists)))
-
-
-def packed(visible: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return visibility of shape (n, K-1) as bits of shape (n,), the first part lowest."""
-    bits = np.left_shift(1, np.arange(visible.shape[1]), dtype=np.int32)
-    return np.asarray(visible @ bits if visible.shape[1] else np.zeros(len(visible)), dtype=np.int32)
-
-
-def unpacked(masks: NDArray[np.int32], parts: int) -> NDArray[np.bool_]:
-    """Return visibility of shape (n, K-1) from the bits that `packed` returns."""
-    return np.asarray((masks[:, None] >> np.arange(parts, dtype=np.int32)) & 1, dtype=np.bool_)
 
 
 def _lists(table: Float32Array) -> Any:

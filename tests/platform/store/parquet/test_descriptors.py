@@ -19,14 +19,14 @@ from tests.support.fake_pipeline import MODEL, crop, crop_table, index
 from vestigo.store.location import locate
 from vestigo.store.models.records import ModelFacts
 from vestigo.store.open import Store
-from vestigo.store.parquet.descriptors import descriptors_of, feature_columns, matrix, packed, unpacked
+from vestigo.store.parquet.descriptors import descriptors_of, feature_columns, matrix
 from vestigo.store.parquet.files import DataRoot
 from vestigo.store.parquet.schemas import SINCE_2
 from vestigo.store.sql.database import Database
 from vestigo.store.sql.migrate import migrations_folder
 from vestigo.store.sql.tables import DataFileRow, ModelRow
 from vestigo_models.errors import StoreError
-from vestigo_models.inference.distance import Descriptors
+from vestigo_models.inference.distance import Descriptors, packed, unpacked
 from vestigo_models.inference.package import ModelPackage, PackageConfig
 from vestigo_models.networks.build import build_network
 from vestigo_models.networks.config import NetworkConfig

@@ -14,7 +14,7 @@ from tests.support.find_page import opened as opened
 from tests.support.find_page import page as page
 from tests.support.find_page import sheets as sheets
 from tests.support.find_page import store as store
-from vestigo.retrieval import search
+from vestigo.retrieval.gallery import Gallery
 from vestigo.retrieval.query import Query
 from vestigo.retrieval.search import search_query
 from vestigo.sightings.index import BrowseIndex
@@ -270,7 +270,7 @@ def test_unknown_values_of_address_are_reported(page: Open, archive: Archive) ->
 def test_crops_without_time_are_reported(page: Open, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     crop = archive.crops[3]["crop_id"]
     assert not page(crop=crop, since="2020-01-01").warning
-    monkeypatch.setattr(search, "count_without_time", lambda *_arguments: 51)
+    monkeypatch.setattr(Gallery, "count_without_time", lambda *_arguments: 51)
     monkeypatch.setattr(BrowseIndex, "count_without_time", lambda *_arguments: 1)
     app = page(crop=crop, since="2020-01-02")
     assert [warning.value for warning in app.warning] == [

@@ -24,11 +24,7 @@ from vestigo_ui.search.request import QueryImage, SearchRequest
 LAST = "find-last"
 CACHED_RESULTS = 32
 PROGRESS_INTERVAL_S = 0.2
-STAGES = {
-    "cameras": "Measuring the bias of cameras",
-    "attributes": "Filtering by attributes",
-    "crops": "Comparing crops",
-}
+STAGES = {"index": "Reading new crops", "attributes": "Filtering by attributes", "crops": "Comparing crops"}
 log = logging.getLogger(__name__)
 
 
