@@ -25,6 +25,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableT
 from rich.table import Table
 from rich.text import Text
 
+from vestigo_models.errors import StoreError
 from vestigo_models.names import JSON_CONTROLS, escape_controls
 from vestigo_models.private_files import create_private
 from vestigo_models.progress import OpenProgress, ProgressCallback
@@ -242,7 +243,9 @@ def run_with_bars(store: Store, work: Callable[[OpenProgress], Value]) -> Value:
     """Call `work` under progress bars; after Ctrl-C, state how to continue and exit with status 130."""
     try:
         with progress_stages() as open_progress:
-            return work(open_progress)
+            result = work(open_progress)
+            refresh_indexes(store, open_progress)
+            return result
     except KeyboardInterrupt:
         unfinished = [run.id for run in store.runs.list() if run.status == "running"]
         hint = "the same command again"
@@ -250,6 +253,22 @@ def run_with_bars(store: Store, work: Callable[[OpenProgress], Value]) -> Value:
             hint = command_line("runs", "resume", unfinished[-1], "--store", store.ref)
         err.print(f"vestigo: interrupted; committed work is kept. To continue: {hint}")
         raise typer.Exit(130) from None
+
+
+def refresh_indexes(store: Store, open_progress: OpenProgress) -> None:
+    """Bring what searches and the screen read up to date, if it is in the store's folder, so that they do not wait."""
+    from vestigo.resolve import resolve_search_model
+    from vestigo.retrieval.gallery import Gallery
+    from vestigo.sightings.index import BrowseIndex
+
+    if not Path(store.ref).is_dir() or not store.models.with_crops():
+        return
+    try:
+        Gallery.of(store, resolve_search_model(store), open_progress)
+        with BrowseIndex.open(store) as index:
+            index.refresh(open_progress("screen"))
+    except StoreError as error:
+        note(f"searches and the screen will read the new crops first: {error}")
 
 
 def run_output(store: Store, result: RunResult) -> Output:
