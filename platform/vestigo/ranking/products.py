@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 1024
 """Crops that are copied at a time."""
 NUMBERS_AT_ONCE = 1 << 17
 """Products that are held at a time: what is computed from them then stays in memory that is used again and again."""
-DENSE = 0.5
+DENSE = 0.2
 """From this share of the crops of a camera on, all of them are multiplied instead of copying some."""
 LEAST_SQUARE = 0.1
 """Blocks whose squared distance from their camera's offset may be smaller have no rough cosine."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vestigo.ranking.camera_bias import NO_BIAS, CameraBias
 from vestigo.ranking.halves import HalvedDescriptors
-from vestigo.ranking.products import MANY_QUERIES, CameraRows, QueryFactors
+from vestigo.ranking.products import DENSE, MANY_QUERIES, CameraRows, QueryFactors
 from vestigo.ranking.screening import may_be_nearest, pairs_of, places_in
 from vestigo_models.arrays import BoolArray, Float64Array, Int64Array
 from vestigo_models.inference.distance import Descriptors, paired_distance
@@ -158,14 +158,15 @@ def rank_part(
         rows, added = part.rows, None if part.added is None else part.added(queries)
         kept = None if part.keeps is None else part.keeps(queries)
         if kept is not None and whole is None:
-            chosen = np.flatnonzero(kept.any(axis=0))
-            rows, kept = chosen if rows is None else rows[chosen], kept[:, chosen]
-            added = None if added is None else added[:, chosen]
+            chosen = np.flatnonzero(kept[0] if len(kept) == 1 else kept.any(axis=0))
+            if len(chosen) < DENSE * len(part):
+                rows, kept = chosen if rows is None else rows[chosen], kept[:, chosen]
+                added = None if added is None else added[:, chosen]
         rough = some.compare(part.crops, rows) if whole is None else some.compare_whole(whole)
         read += rough.read
         estimates = rough.distances if added is None else rough.distances + added
         if kept is not None:
-            estimates = np.where(kept, estimates, np.inf)
+            estimates[~kept] = np.inf
         pairs, columns = pairs_of(may_be_nearest(estimates, rough.margin, k, limit[queries]))
         places = columns if rows is None else rows[columns]
         if whole is None:

@@ -149,13 +149,13 @@ def test_a_filter_never_leaves_fewer_than_fifty() -> None:
 
 
 def test_a_filter_reads_the_attributes_first_and_few_descriptors() -> None:
-    archive = people()
+    archive = people(400)
     steps: list[tuple[str, int]] = []
     query = Query(crops=(archive.rows[3]["crop_id"],))
     result = search_query(archive, query, top=1, filter_config=FilterConfig(filter="strict"), progress=recorder(steps))
-    assert [stage for stage, rows in steps if rows == 240] == ["index", *["attributes"] * 3, "crops"]
-    assert result.read == round(result.kept_fraction * 240) == 50
-    assert search_query(archive, query, top=1).read == result.compared == 240
+    assert [stage for stage, rows in steps if rows == 400] == ["index", *["attributes"] * 3, "crops"]
+    assert result.read == round(result.kept_fraction * 400) == 50
+    assert search_query(archive, query, top=1).read == result.compared == 400
 
 
 def test_auto_reports_expected_miss_rate() -> None:
