@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/filter.py [--crops 20000 200000] [--queries 1 64 512] [--kept 0.01 0.05 ...]
 
 People are sampled with the attribute shares of Market-1501 (docs/method.md, section "Attribute annotations"), 20 crops
-each, and predicted by a classifier that is calibrated by construction and about as accurate as table 7. Matching
-computes equation 14 (3 always-present features and 5 parts) and selects the nearest `--top` crops: of the whole gallery
-without the filter, of each query's survivors with it. Both alternate in one process; processor time is measured, and
-the median of the rounds is reported. The bound of a ratio is 1 / kept. Encoding the queries counts as matching;
-encoding the gallery does not, because it is done once.
+each, and predicted by a classifier that is calibrated by construction and about as accurate as table 7. Matching is the
+ranking that a search runs: equation 14 (3 always-present features and 5 parts) and the nearest `--top` crops, of the
+whole gallery without the filter, of each query's survivors with it. Both alternate in one process; processor time is
+measured, and the median of the rounds is reported. The bound of a ratio is 1 / kept. Encoding the queries counts as
+matching; encoding the gallery does not, because it is done once.
 """
 
 from __future__ import annotations
@@ -16,15 +16,22 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vestigo.evaluation.calibrate import fit_soft_filter
+from vestigo.evaluation.filter import GalleryImages
 from vestigo.evaluation.images import ImageFeatures
 from vestigo.evaluation.metrics.filter import FilterCost, score_filtered
 from vestigo.evaluation.metrics.ranking import ImageSet, score_queries
+from vestigo.ranking.screening import DistanceBlock
+from vestigo.ranking.top_k import GalleryPart, rank
+from vestigo.retrieval.filter import GalleryFilter, SoftFilter
+from vestigo.vectors.refresh import PACK_ROWS
+from vestigo_models.attribute_filter.choice import FilterChoice
 from vestigo_models.attribute_filter.curve import THRESHOLDS, IdentifiedCrops, measure_curve
 from vestigo_models.attribute_filter.record import record_filter
 from vestigo_models.attribute_filter.rule import (
@@ -64,7 +71,7 @@ SHARED_ERROR = 0.5
 """Share of a score's variance that all crops of a person have in common."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Crops:
     """Identities, probabilities and descriptors of crops."""
 
@@ -119,13 +126,6 @@ def sample_crops(rng: np.random.Generator, crops: int, width: int) -> Crops:
     )
 
 
-def nearest(distances: NDArray[np.float32], top: int) -> NDArray[np.int64]:
-    """Return the columns of the `top` smallest distances of each row, in ascending order."""
-    rows = np.argpartition(distances, top, axis=1)[:, :top]
-    order = np.argsort(np.take_along_axis(distances, rows, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(rows, order, axis=1)
-
-
 def seconds(work: Callable[[], object]) -> float:
     started = time.process_time()
     work()
@@ -158,22 +158,39 @@ def time_matching(match: Match, gallery: Crops, pool: Crops, batch_size: int, to
 
     def unfiltered() -> None:
         for batch in batches:
-            nearest(part_visible_distance(batch.descriptors, gallery.descriptors), top)
+            rank(batch.descriptors, parts_of(gallery), top)
 
     pairs = [(seconds(filtered), seconds(unfiltered)) for _ in range(rounds)]
     ours, theirs = (statistics.median(times) / count for times in zip(*pairs, strict=True))
     return MatchTimes(kept=kept[0], filtered=ours, plain=theirs)
 
 
+@cache
+def parts_of(gallery: Crops) -> list[GalleryPart]:
+    """Return the gallery as a search reads it, in parts of a pack's size."""
+    ids = np.char.zfill(np.arange(len(gallery.descriptors)).astype("S20"), 20)
+    starts = range(0, len(ids), PACK_ROWS)
+    return [GalleryPart.of(ids[at : at + PACK_ROWS], gallery.descriptors[at : at + PACK_ROWS]) for at in starts]
+
+
+def images_of(gallery: Crops, choice: FilterChoice) -> list[GalleryImages]:
+    """Return the predictions of the gallery's parts as the filter reads them."""
+    probabilities = gallery.people.probabilities
+    return [
+        replace(GalleryImages.of(probabilities[at : at + PACK_ROWS], SCHEMA, choice), ids=part.ids)
+        for at, part in zip(range(0, len(probabilities), PACK_ROWS), parts_of(gallery), strict=True)
+    ]
+
+
 def hard_matcher(gallery: Crops, threshold: float, top: int) -> Match:
-    words = encode_predictions(gallery.people.probabilities, SCHEMA, threshold)
+    choice = FilterChoice(mode="fixed", threshold=threshold)
+    images = images_of(gallery, choice)
 
     def match(query: Crops) -> float:
-        kept = find_survivors(query, gallery, words, threshold)
-        for row, kept_row in enumerate(kept):
-            crops = gallery.descriptors[np.flatnonzero(kept_row)]
-            nearest(part_visible_distance(query.descriptors[row : row + 1], crops), min(top, len(crops) - 1))
-        return float(kept.mean())
+        decided = GalleryFilter.of(choice, SCHEMA, query.people.probabilities, lambda: images)
+        pairs = zip(parts_of(gallery), images, strict=True)
+        rank(query.descriptors, [replace(part, keeps=partial(decided.keeps, crops)) for part, crops in pairs], top)
+        return decided.kept_fraction
 
     return match
 
@@ -187,10 +204,14 @@ def find_survivors(query: Crops, gallery: Crops, words: NDArray[np.uint64], thre
 
 
 def soft_matcher(gallery: Crops, weight: float, threshold: float, top: int) -> Match:
+    choice = FilterChoice(mode="soft", threshold=threshold, weight=weight)
+    images = images_of(gallery, choice)
+
     def match(query: Crops) -> float:
-        ours, theirs = query.people.probabilities, gallery.people.probabilities
-        distances = part_visible_distance(query.descriptors, gallery.descriptors)
-        nearest(distances + weight * conflict_penalty(ours, theirs, SCHEMA, threshold), top)
+        soft = SoftFilter(choice=choice, schema=SCHEMA, probabilities=query.people.probabilities)
+        pairs = zip(parts_of(gallery), images, strict=True)
+        parts = [replace(part, added=partial(soft.added_distances, crops)) for part, crops in pairs]
+        rank(query.descriptors, parts, top)
         return 1.0
 
     return match
@@ -219,7 +240,7 @@ def print_losses(arguments: argparse.Namespace, rng: np.random.Generator, crops:
     query, gallery = split_crops(sample_crops(rng, crops + QUERIES, arguments.width), rng, crops)
     pool = query[np.arange(32)]
     images = [image_features(side).images for side in (query, gallery)]
-    distances = part_visible_distance(query.descriptors, gallery.descriptors)
+    distances = DistanceBlock.of(part_visible_distance(query.descriptors, gallery.descriptors))
     print(f"\n{crops} crops, {QUERIES} queries, one at a time; calibrated on {record.identities} other people")
     print("mode         threshold     kept     lost      mAP  times as fast")
     modes = {"strict": STRICT, "quality": QUALITY}
@@ -234,10 +255,9 @@ def print_losses(arguments: argparse.Namespace, rng: np.random.Generator, crops:
         match = soft_matcher(gallery, soft.weight, soft.threshold, arguments.top)
         times = time_matching(match, gallery, pool, 1, arguments.top, arguments.rounds)
         penalty = conflict_penalty(query.people.probabilities, gallery.people.probabilities, SCHEMA, soft.threshold)
-        all_kept = np.ones(distances.shape, dtype=np.bool_)
-        cost = score_filtered(
-            distances + np.float32(soft.weight) * penalty, np.zeros(distances.shape, np.uint8), all_kept, *images
-        ).summary()
+        all_kept = np.ones(penalty.shape, dtype=np.bool_)
+        changed = distances.combined(1.0, soft.weight * penalty.astype(np.float64))
+        cost = score_filtered(changed, np.zeros(penalty.shape, np.uint8), all_kept, *images).summary()
         print_line(f"soft {soft.weight:g}", soft.threshold, cost, times)
     unfiltered_map = score_queries(distances, *images).summary().mAP
     print(f"{'off':11}  {'':9}  {100:6.1f} %  {0:5.2f} %  {unfiltered_map:7.2f}  {1:6.1f}")
