@@ -1,4 +1,4 @@
-"""The snapshot of a store changes with what readers see, and with nothing else."""
+"""The snapshot and the state of a store change with what readers see, and with nothing else."""
 
 from __future__ import annotations
 
@@ -27,23 +27,27 @@ def add(store: Store, names: tuple[str, ...], fingerprint: str, *, shown: bool =
     return run.id
 
 
-def test_snapshot_changes_with_visible_rows(store_ref: Path) -> None:
+def test_snapshot_and_state_change_with_visible_rows(store_ref: Path) -> None:
     with Store.open(store_ref) as store:
-        seen = [store.crops.snapshot()]
+        seen = [(store.crops.snapshot(), store.crops.state())]
         add(store, NAMES, "f" * 64)
-        seen.append(store.crops.snapshot())
+        seen.append((store.crops.snapshot(), store.crops.state()))
         store.cameras.set_clock_offset(crop("a")["camera"], 1.5)
-        seen.append(store.crops.snapshot())
+        seen.append((store.crops.snapshot(), store.crops.state()))
+        # The new file takes the place of rows, and then of the rest of the file.
         add(store, NAMES[:1], "e" * 64)
-        seen.append(store.crops.snapshot())
-        assert len(set(seen)) == len(seen)
-        assert all(len(digest) == 64 for digest in seen)
+        seen.append((store.crops.snapshot(), store.crops.state()))
+        add(store, NAMES[1:], "d" * 64)
+        seen.append((store.crops.snapshot(), store.crops.state()))
+        snapshots, states = zip(*seen, strict=True)
+        assert len(set(snapshots)) == len(set(states)) == len(seen)
+        assert all(len(digest) == 64 for digest in snapshots)
 
 
 def test_snapshot_is_equal_while_visible_rows_are(store_ref: Path) -> None:
     with Store.open(store_ref) as store:
         add(store, NAMES, "f" * 64)
-        before = store.crops.snapshot()
+        before, state = store.crops.snapshot(), store.crops.state()
         store.cameras.set_clock_offset(crop("a")["camera"], 1.5)
         store.cameras.set_clock_offset(crop("a")["camera"], 0)
         add(store, NAMES, "e" * 64, shown=False)
@@ -52,6 +56,7 @@ def test_snapshot_is_equal_while_visible_rows_are(store_ref: Path) -> None:
         assert store.crops.snapshot() == before
         store.vacuum(now=True)
         assert store.crops.snapshot() == before
+        assert store.crops.state() == state
 
 
 def test_snapshot_is_independent_of_location_and_order(tmp_path: Path) -> None:
