@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -95,3 +98,21 @@ def test_descriptors_are_those_without_the_bias() -> None:
     rows = np.array([0, 9, 10, 29])
     expected = bias.remove_by_rows(crops, {"b": np.arange(10, 30)})
     assert (gallery.descriptors(rows, bias).vectors == expected.vectors[rows]).all()
+
+
+WITHOUT = """
+import sys
+import numkong
+for name in sys.argv[1:]:
+    numkong.disable_capability(name)
+from tests.platform.ranking.test_products import LAYOUTS, test_margin_holds
+for blocks, always in LAYOUTS:
+    test_margin_holds(blocks, always, 5, None)
+"""
+
+
+@pytest.mark.parametrize(
+    "missing", [("genoa",), ("genoa", "icelake", "skylake"), ("genoa", "icelake", "skylake", "haswell")]
+)
+def test_margin_holds_on_processors_with_fewer_instructions(missing: tuple[str, ...]) -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT, *missing], check=True)
