@@ -171,7 +171,8 @@ def _other_classes(words: UInt64Array, schema: AttributeSchema) -> UInt64Array:
     """Return Q-bar of words (Q,): all classes of a reliable attribute but the predicted one, (Q,)."""
     masks = _class_masks(schema)
     predicted = words[:, None] & masks
-    return np.bitwise_or.reduce(np.where(predicted != 0, masks & ~predicted, np.uint64(0)), axis=1)
+    others: UInt64Array = np.bitwise_or.reduce(np.where(predicted != 0, masks & ~predicted, np.uint64(0)), axis=1)
+    return others
 
 
 def _class_masks(schema: AttributeSchema) -> UInt64Array:
