@@ -150,7 +150,7 @@ def test_fault_gives_500_without_its_text(
         ({"crops": ["CROP"], "where": "backpack=maybe"}, "backpack"),
         ({"crops": ["CROP"], "filter": "nothing"}, "filter 'nothing': give off, strict"),
         ({"crops": ["CROP"], "max_lost": 2}, "--max-lost 2: give a share of true matches between 0 and 1"),
-        ({"crops": ["CROP"], "model": "hub:somebody/model"}, "hub:somebody/model"),
+        ({"crops": ["CROP"], "model": "hub:owner/model"}, "hub:owner/model"),
         ({"crops": ["CROP"], "model": "/etc"}, "/etc"),
         ({"crops": ["CROP"], "case": "x" * 201}, "case number"),
         ({"where": "gender=male", "rerank": True}, "--filter and --rerank compare with a query"),
