@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -85,8 +86,8 @@ class IndexFile:
         connection = sqlite3.connect(self.path, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             # Rows lost in a power cut are indexed again from the store.
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-                connection.execute(f"PRAGMA {pragma}")
+            _use_wal(connection)
+            connection.execute("PRAGMA synchronous=NORMAL")
             if _version(connection) != self._version:
                 self._make_tables(connection)
         except BaseException:
@@ -114,6 +115,20 @@ class IndexFile:
 
     def _problem(self, error: sqlite3.DatabaseError) -> StoreError:
         return StoreError(f"index {self.path}: {error}; delete it, and it is built again")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Change to a write-ahead log; SQLite does not wait by itself for a process that does the same."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _version(connection: sqlite3.Connection) -> int:
