@@ -66,7 +66,7 @@ class Selection:
         return self.pack.words[rows], self.pack.confidences[rows]
 
     def facts(self, names: Sequence[str]) -> pa.RecordBatch:
-        """Return some `FACTS`, times as recorded."""
+        """Return some `FACTS`."""
         rows = np.arange(len(self.pack)) if self.rows is None else self.rows
         return self.pack.facts(rows, names)
 
@@ -185,7 +185,7 @@ class VectorIndex:
         """
         rows: list[dict[str, Any]] = [{} for _ in ids]
         for pack, numbers, at in self._by_pack(ids):
-            facts = pack.facts(at, [name for name in dict.fromkeys((*names, "camera")) if name != "time"]).to_pylist()
+            facts = pack.facts(at, tuple(dict.fromkeys((*names, "camera")))).to_pylist()
             columns = zip(numbers, facts, pack.times[at].tolist(), pack.probabilities[at].tolist(), strict=True)
             for number, fact, time, probabilities in columns:
                 # Not by Arrow, which loads pandas for times.

@@ -38,9 +38,9 @@ WORDS_KEPT = 3
 UNKNOWN_TIME = np.iinfo(np.int64).min
 NAMES = ("camera", "tracklet", "source", "input")
 """Columns of repeated names."""
-FACTS = (*NAMES, "frame", "time", "offset_s", "dhash", "pid")
+FACTS = (*NAMES, "frame", "offset_s", "dhash", "pid")
 """Columns of crop files that a pack has as they are."""
-COLUMNS = ("crop_id", *FACTS, "visible", "attributes", EMBEDDING)
+COLUMNS = ("crop_id", "time", *FACTS, "visible", "attributes", EMBEDDING)
 """Columns of crop files that a pack is made of."""
 
 
@@ -81,7 +81,7 @@ class Pack:
         return numbers, rows
 
     def facts(self, rows: Int64Array, names: Sequence[str]) -> pa.RecordBatch:
-        """Return some `FACTS` of some crops, times as recorded."""
+        """Return some `FACTS` of some crops."""
         # Not by `pa.array`, which loads pandas.
         numbers = np.ascontiguousarray(rows, np.int64)
         indices = pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])

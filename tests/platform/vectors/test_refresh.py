@@ -10,6 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ from vestigo.store.models.records import Model
 from vestigo.store.open import Store
 from vestigo.vectors import index as vectors
 from vestigo.vectors import refresh
-from vestigo.vectors.index import VectorIndex
-from vestigo.vectors.pack import FACTS
+from vestigo.vectors.index import EPOCH, VectorIndex
+from vestigo.vectors.pack import FACTS, UNKNOWN_TIME
 from vestigo.vectors.refresh import camera_sums, open_packs, refresh_packs, vectors_folder
 from vestigo_models.errors import StoreError
 
@@ -67,7 +68,10 @@ def contents(store: Store, digest: str = MODEL) -> dict[str, Row]:
         for row, fact in enumerate(pack.facts(np.arange(len(pack)), FACTS).to_pylist()):
             assert ids[row] not in rows
             place = (int(pack.files[row]), int(pack.places[row]))
+            moment = int(pack.times[row])
+            time = None if moment == UNKNOWN_TIME else EPOCH + timedelta(microseconds=moment)
             rows[ids[row]] = fact | {
+                "time": time,
                 "embedding": vectors[row].tolist(),
                 "attributes": pack.probabilities[row].tolist(),
                 "place": place,
@@ -79,7 +83,7 @@ def contents(store: Store, digest: str = MODEL) -> dict[str, Row]:
 
 
 def scanned(store: Store, digest: str = MODEL) -> dict[str, Row]:
-    columns = (*FACTS, "embedding", "attributes", "crop_id")
+    columns = (*FACTS, "time", "embedding", "attributes", "crop_id")
     rows = {row["crop_id"]: row for batch in store.crops.scan(columns, model=digest) for row in batch.to_pylist()}
     return {crop: {name: row[name] for name in columns if name != "crop_id"} for crop, row in rows.items()}
 
